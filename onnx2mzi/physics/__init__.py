@@ -1,0 +1,1 @@
+"""Formulas only: transfer matrices, shifter drive and power, loss. No technology, no IR."""
