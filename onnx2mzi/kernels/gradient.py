@@ -1,0 +1,65 @@
+"""Reverse mode through a mesh, and the fields next to every MZI that second derivatives need."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from onnx2mzi.kernels import reference
+from onnx2mzi.kernels.check import C128, F64, KernelError
+from onnx2mzi.kernels.mesh import BalancedMesh
+from onnx2mzi.kernels.propagate import as_fields, propagate
+
+
+class Gradients(NamedTuple):
+    """dL/dtheta (K,), dL/dphi (K,), dL/dout (ports,) and dL/dx (ports, B)."""
+
+    theta: F64
+    phi: F64
+    out: F64
+    x: C128
+
+
+def _complex(x: npt.ArrayLike, ports: int, name: str) -> C128:
+    return as_fields(x, ports, name).astype(np.complex128, copy=False)
+
+
+def vjp(
+    mesh: BalancedMesh,
+    x: npt.ArrayLike | None,
+    grad_y: npt.ArrayLike,
+    *,
+    y: npt.ArrayLike | None = None,
+) -> Gradients:
+    """Gradients of a real loss L(propagate(mesh, x)) with respect to all phases and to x.
+
+    grad_y (ports, B) is dL/dRe y + i dL/dIm y, and so is the returned gradient of x. The mesh is
+    reversible: inputs of the MZIs are recomputed backwards from the outputs. Give `y` when the
+    outputs are known (x is then ignored and may be None) and the forward pass is saved.
+    Raises KernelError for shapes that do not fit and for NaN or infinity.
+    """
+    g = _complex(grad_y, mesh.ports, "grad_y")
+    if y is not None:
+        v = _complex(y, mesh.ports, "y")
+    elif x is not None:
+        v = propagate(mesh, x).astype(np.complex128, copy=False)
+    else:
+        raise KernelError("vjp needs the inputs x or the outputs y")
+    if v.shape != g.shape:
+        raise KernelError(f"grad_y of shape {g.shape} does not fit fields of shape {v.shape}")
+    return Gradients(*reference.vjp(mesh, v, g))
+
+
+def forward_taps(mesh: BalancedMesh, x: npt.ArrayLike) -> C128:
+    """Fields (K, 2, B) at the two inputs of each MZI for inputs x (ports, B)."""
+    return reference.forward_taps(mesh, _complex(x, mesh.ports, "x"))
+
+
+def backward_taps(mesh: BalancedMesh, w: npt.ArrayLike) -> C128:
+    """Rows (K, 2, m) of the transfer from each MZI's two outputs to w^T y, w (ports, m).
+
+    A change dc (2,) of the outputs of MZI k changes (w^T y)[j] by
+    backward[k, 0, j] dc[0] + backward[k, 1, j] dc[1]; the derivative by theta_k is therefore
+    backward[k].T @ (dM/dtheta) @ forward[k].
+    """
+    return reference.backward_taps(mesh, _complex(w, mesh.ports, "w"))
