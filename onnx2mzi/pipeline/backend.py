@@ -1,0 +1,68 @@
+"""What a back end is: a frozen dataclass that writes files from a finished program."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from onnx2mzi.ir import Program
+from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.pipeline.census import Census
+from onnx2mzi.tech import Technology
+
+
+@dataclass(frozen=True, slots=True)
+class PassRecord:
+    """One pass that ran: its canonical text, its time, and each layer's census behind it.
+
+    `censuses` maps layer names, and is empty before the program has meshes.
+    """
+
+    text: str
+    seconds: float
+    censuses: dict[str, Census]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured on the finished chip; None is unknown, never a made-up number.
+
+    `max_abs_error` and `max_rel_error` compare the emulated chip with the original model on
+    probe inputs (or the data), over all outputs. Accuracies are fractions.
+    """
+
+    max_abs_error: float | None = None
+    max_rel_error: float | None = None
+    accuracy_reference: float | None = None
+    accuracy: float | None = None
+    samples: int | None = None
+    measured_on: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """Everything that a back end may write from.
+
+    `matrices` are the layers' realised matrices, `reference` and `exact` each layer's census of
+    the textbook chip and of the chip after the lossless passes (empty if they did not run).
+    """
+
+    program: Program
+    technology: Technology
+    matrices: dict[str, Matrix]
+    measured: Measured = field(default_factory=Measured)
+    passes: tuple[PassRecord, ...] = ()
+    reference: dict[str, Census] = field(default_factory=dict)
+    exact: dict[str, Census] = field(default_factory=dict)
+    command: str = ""
+    seconds: float | None = None
+
+
+class Backend(ABC):
+    """A writer of files. Subclasses are frozen dataclasses; fields are options."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
+        """Write into the existing `directory`; return the names of the files written."""

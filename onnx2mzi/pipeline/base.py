@@ -1,0 +1,102 @@
+"""What a pass is, what it promises, and what it is given.
+
+A pass is a frozen dataclass: its fields are its options (made by `option`), `run` is its
+algorithm, `effect` is its promise. The manager holds it to that promise on every compile.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from onnx2mzi.emulate.network import Network
+from onnx2mzi.ir import Program, Stage
+from onnx2mzi.physics.shifter import Passive
+from onnx2mzi.tech import Technology
+
+EXACT_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """Every layer computes the same matrix, to 1e-9 of its largest entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """Every layer's outputs move by at most `limit`, relative.
+
+    |dW X|_F <= limit |W X|_F, where the columns of X are the layer's inputs on the fitting
+    data, or all unit vectors without data.
+    """
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class BoundedDrop:
+    """On inputs that were kept back from fitting, the network is worse by at most `limit`.
+
+    With labels: accuracy falls by at most `limit` (0.005 is half a point). Without: the
+    outputs' `Network.distance` to the original is at most `limit`.
+    """
+
+    limit: float
+
+
+Effect = Exact | Bounded | BoundedDrop
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[str] = (),
+) -> Any:
+    """A pass's or back end's option: its default, one line of help, unit, and legal range."""
+    metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": tuple(choices)}
+    return field(default=default, metadata=metadata)
+
+
+def _silent(message: str) -> None:
+    return None
+
+
+def _no_progress(what: str, done: int, total: int) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What passes may know besides the program: the target, the data, the seed, and ears.
+
+    `network` runs the program's host graph on the user's data; None without `--data`.
+    `log` takes a sentence for the user, `progress` a thing being counted (what, done, total).
+    """
+
+    technology: Technology
+    passive: Passive = Passive.COMMON
+    network: Network | None = None
+    seed: int = 0
+    workers: int = 1
+    log: Callable[[str], None] = _silent
+    progress: Callable[[str, int, int], None] = _no_progress
+
+
+class Pass(ABC):
+    """A step from program to program. Subclasses are frozen dataclasses."""
+
+    name: ClassVar[str]
+    stage_in: ClassVar[Stage]
+    stage_out: ClassVar[Stage]
+
+    @abstractmethod
+    def effect(self, program: Program) -> Effect:
+        """What this pass promises when it is given `program`."""
+
+    @abstractmethod
+    def run(self, program: Program, context: Context) -> Program:
+        """The program after this pass. Must not change `program`."""
