@@ -2,8 +2,17 @@
 
 import numpy as np
 
-from onnx2mzi.ir import Attenuators, DenseTile, FactoredTile, LinearLayer, Mesh, MeshTile, Program
-from onnx2mzi.ir import Tile, TileGrid
+from onnx2mzi.ir import (
+    Attenuators,
+    DenseTile,
+    FactoredTile,
+    LinearLayer,
+    Mesh,
+    MeshTile,
+    Program,
+    Tile,
+    TileGrid,
+)
 from onnx2mzi.kernels import build
 from onnx2mzi.kernels.gauge import balanced
 from onnx2mzi.physics.arrays import Complex, Matrix
@@ -24,8 +33,7 @@ def mesh_transfer(mesh: Mesh) -> Complex:
         phi_state=mesh.phi_state,
         drive=mesh.drive,
     )
-    out_rad = mesh.out_rad + common_phase_rad(mesh.out_rad, mesh.out_state, mesh.drive)
-    return np.exp(1j * (after_rad + out_rad))[:, None] * build(core)
+    return np.exp(1j * (after_rad + mesh.out_rad))[:, None] * build(core)
 
 
 def attenuator_transfer(sigma: Attenuators) -> Complex:

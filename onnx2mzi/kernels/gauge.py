@@ -12,7 +12,14 @@ import numpy.typing as npt
 
 from onnx2mzi.kernels.mesh import BalancedMesh
 from onnx2mzi.physics.arrays import Flags, Index, Real, wrapped
-from onnx2mzi.physics.shifter import Drive, ShifterState, common_phase_rad, pass_phase_rad
+from onnx2mzi.physics.shifter import (
+    Drive,
+    Passive,
+    ShifterState,
+    common_phase_rad,
+    pass_phase_rad,
+    settled_state,
+)
 
 # Phases this small are round-off of the bookkeeping, not settings.
 NEGLIGIBLE_RAD = 1e-13
@@ -63,7 +70,7 @@ def balanced(
 
 @dataclass(frozen=True, slots=True)
 class Realised:
-    """Phases to draw, shape (K,), and `left_rad` (ports,): drawn transfer =
+    """Phases to draw and their states, shape (K,), and `left_rad` (ports,): the drawn transfer is
     diag(e^{i left}) @ (balanced transfer, its `out` included) @ diag(e^{-i entering})."""
 
     theta_rad: Real
@@ -77,44 +84,67 @@ def realised(
     mesh: BalancedMesh,
     *,
     drive: Drive,
+    passive: Passive,
     entering_rad: Real,
-    theta_state: Flags,
-    phi_state: Flags,
-    free_state: ShifterState,
-    flip: bool,
+    lit: npt.NDArray[np.bool_],
 ) -> Realised:
-    """The phases to draw so that light meets the balanced `mesh`, left to right.
+    """The phases to draw so that light meets the balanced `mesh`, column by column.
 
-    `entering_rad` (ports,) is the phase with which light really arrives on every guide.
-    `theta_state`, `phi_state` (K,) say what each shifter is; a REMOVED phi whose MZI needs a
-    phase only because of common phases becomes `free_state` (PASSIVE or ACTIVE) there. With
-    `flip`, theta may change its sign where that makes an active phi smaller (the two settings
-    (theta, phi) and (-theta, phi + pi) differ by the sign of the lower output).
+    `entering_rad` (ports,) is the phase with which light really arrives on every guide,
+    `lit` (ports,) whether there is light on it at all: an MZI with one dark input needs no phi.
+    An active phi above pi/2 is made smaller by turning theta's sign: (theta, phi) and
+    (-theta, phi + pi) differ by the sign of the lower output, which travels on. On upper arms
+    a negative theta would cost more than it saves, so nothing is turned there.
     """
     carried = np.array(entering_rad, float)
+    lit = np.array(lit)
     passing = pass_phase_rad(drive)
     theta = np.array(mesh.theta)
     phi = np.empty(len(mesh.column))
-    phi_state = np.array(phi_state)
+    theta_state = settled_state(theta, compensates=False, passive=passive)
+    phi_state = np.empty(len(mesh.column), np.uint8)
     for run in column_slices(mesh.column):
         upper = mesh.port[run]
         lower = upper + 1
-        need = wrapped(mesh.phi[run] - carried[upper] + carried[lower])
+        both = lit[upper] & lit[lower]
+        need = np.where(both, wrapped(mesh.phi[run] - carried[upper] + carried[lower]), 0.0)
         need[np.abs(need) < NEGLIGIBLE_RAD] = 0.0
-        state = phi_state[run]
-        free = state == ShifterState.REMOVED
-        state[free & (need != 0.0)] = free_state
-        flipped = np.zeros(len(need), bool)
-        if flip:
-            flipped = (state == ShifterState.ACTIVE) & (np.abs(need) > np.pi / 2)
-            need = np.where(flipped, wrapped(need + np.pi), need)
-            theta[run] = np.where(flipped, -theta[run], theta[run])
-        phi[run] = need
-        phi_state[run] = state
+        state = settled_state(need, compensates=mesh.phi[run] == 0.0, passive=passive)
+        turned = (state == ShifterState.ACTIVE) & (np.abs(need) > np.pi / 2)
+        turned &= (theta[run] != 0.0) & (drive is not Drive.UPPER_ARM)
+        need = np.where(turned, wrapped(need + np.pi), need)
+        theta[run] = np.where(turned, -theta[run], theta[run])
         behind = common_phase_rad(need, state, drive)
         behind += common_phase_rad(theta[run], theta_state[run], drive)
         behind += theta[run] / 2 + np.pi / 2 - passing
-        carried[upper] = carried[lower] + behind
-        carried[lower] = carried[upper] + np.where(flipped, np.pi, 0.0)
+        # With a dark lower input the upper one sets the phase behind the first coupler.
+        arrived = np.where(
+            lit[lower], carried[lower], carried[upper] + need - mesh.phi[run]
+        )
+        # M(-theta, phi + pi) = diag(1, -1) M(theta, phi).
+        carried[upper] = arrived + behind
+        carried[lower] = carried[upper] + np.where(turned, np.pi, 0.0)
         carried += passing
+        either, cross = lit[upper] | lit[lower], theta[run] == 0.0
+        lit[upper], lit[lower] = (
+            np.where(cross, lit[lower], either),
+            np.where(cross, lit[upper], either),
+        )
+        phi[run], phi_state[run] = need, state
     return Realised(theta, phi, theta_state, phi_state, wrapped(carried - mesh.out))
+
+
+def textbook(mesh: BalancedMesh, *, entering_rad: Real) -> Realised:
+    """As `realised`, for upper arms with every shifter active, even at 0; nothing is turned.
+
+    Expects theta in [0, pi], as `decompose` gives for complex matrices.
+    """
+    drawn = realised(
+        mesh,
+        drive=Drive.UPPER_ARM,
+        passive=Passive.NONE,
+        entering_rad=entering_rad,
+        lit=np.ones(mesh.ports, bool),
+    )
+    every = np.full(len(mesh.column), ShifterState.ACTIVE, np.uint8)
+    return Realised(drawn.theta_rad, drawn.phi_rad, every, every, drawn.left_rad)

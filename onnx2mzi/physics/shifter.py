@@ -7,6 +7,7 @@ A phase x is the difference that the upper arm gains over the lower one. It can 
     pair    diag(e^{ix/2}, e^{-ix/2})    push-pull heaters, or a fixed difference of length
 
 All three equal e^{i common} diag(e^{ix}, 1); `common_phase_rad` gives that common phase.
+A phase on a single guide (`out`) has no lower arm: it is e^{ix}, made as `upper`.
 What a technology's drive allows is decided here and nowhere else.
 """
 
@@ -78,6 +79,27 @@ def common_phase_rad(phase_rad: npt.ArrayLike, state: npt.ArrayLike, drive: Driv
     phase = np.asarray(phase_rad, float)
     arm = arms(phase, state, drive)
     return np.where(arm == Arm.LOWER, -phase, np.where(arm == Arm.PAIR, -phase / 2, 0.0))
+
+
+def settled_state(
+    phase_rad: npt.ArrayLike, *, compensates: npt.ArrayLike, passive: Passive
+) -> Flags:
+    """The state of shifters that must make `phase_rad`: removed at 0, else passive or active.
+
+    `compensates` marks phases that only undo common phases of the arms. Shapes (...).
+    """
+    phase = np.asarray(phase_rad, float)
+    if passive is Passive.ALL:
+        fixed = np.ones(phase.shape, bool)
+    elif passive is Passive.NONE:
+        fixed = np.zeros(phase.shape, bool)
+    else:
+        fixed = np.broadcast_to(np.asarray(compensates, bool), phase.shape).copy()
+    if passive is Passive.QUARTER:
+        quarters = phase / (np.pi / 2)
+        fixed |= np.abs(quarters - np.round(quarters)) < 1e-9
+    state = np.where(fixed, np.uint8(ShifterState.PASSIVE), np.uint8(ShifterState.ACTIVE))
+    return np.where(phase == 0.0, np.uint8(ShifterState.REMOVED), state).astype(np.uint8)
 
 
 def drive_rad(phase_rad: npt.ArrayLike, state: npt.ArrayLike, drive: Drive) -> Real:

@@ -24,13 +24,14 @@ class Exact:
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """Every layer's outputs move by at most `limit`, relative.
+    """Every layer's outputs move by at most `limit`, relative: |dW X|_F <= limit |W X|_F.
 
-    |dW X|_F <= limit |W X|_F, where the columns of X are the layer's inputs on the fitting
-    data, or all unit vectors without data.
+    The columns of X are all unit vectors, or with `on_data` the layer's inputs on the fitting
+    data (the manager refuses such a promise without data).
     """
 
     limit: float
+    on_data: bool = False
 
 
 @dataclass(frozen=True, slots=True)

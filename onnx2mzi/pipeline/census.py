@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from onnx2mzi.ir import Attenuators, LinearLayer, Mesh, MeshTile
-from onnx2mzi.physics.shifter import ShifterState, drive_rad, power_mw
+from onnx2mzi.physics.shifter import Drive, ShifterState, drive_rad, power_mw
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,11 @@ def tile_shapes(shape: tuple[int, int], ports: int) -> list[tuple[int, int]]:
 def mesh_census(mesh: Mesh, p_pi_mw: float) -> Census:
     """Census of one mesh."""
     states = np.concatenate([mesh.theta_state, mesh.phi_state, mesh.out_state])
-    phases = np.concatenate([mesh.theta_rad, mesh.phi_rad, mesh.out_rad])
-    heat_rad = float(drive_rad(phases, states, mesh.drive).sum())
+    heat_rad = float(
+        drive_rad(mesh.theta_rad, mesh.theta_state, mesh.drive).sum()
+        + drive_rad(mesh.phi_rad, mesh.phi_state, mesh.drive).sum()
+        + drive_rad(mesh.out_rad, mesh.out_state, Drive.UPPER_ARM).sum()
+    )
     empty = (mesh.theta_state == ShifterState.REMOVED) & (mesh.phi_state == ShifterState.REMOVED)
     return Census(
         mzis=int(np.count_nonzero(~empty)),

@@ -1,0 +1,83 @@
+"""`decompose`: every factored tile becomes the textbook chip, two full meshes and attenuators.
+
+Shen et al., Nat. Photonics 11, 441 (2017): W = U S V^H; Clements et al., Optica 3, 1460 (2016)
+and Reck et al., Phys. Rev. Lett. 73, 58 (1994) for the meshes. V's output phases go into U
+(they commute with S), U's are read by coherent detection, so that a tile has the textbook's
+m (m - 1) + n (n - 1) + min(m, n) phases.
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from onnx2mzi.errors import InputError
+from onnx2mzi.ir import FactoredTile, LinearLayer, MeshTile, Program, Stage
+from onnx2mzi.kernels import decompose
+from onnx2mzi.passes.drawing import BalancedTile, textbook_tile
+from onnx2mzi.physics.arrays import Complex, Matrix
+from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
+from onnx2mzi.tech import Detection
+
+
+def completed(columns: Matrix) -> Complex:
+    """A unitary (m, m) whose first columns are the given orthonormal ones, shape (m, r)."""
+    rows, given = columns.shape
+    if given == rows:
+        return columns.astype(np.complex128)
+    full, upper = np.linalg.qr(columns, mode="complete")
+    # QR may turn each column by a phase; the given ones are put back as they were.
+    full = full.astype(np.complex128)
+    full[:, :given] *= np.diag(upper) / np.abs(np.diag(upper))
+    return full
+
+
+def meshed(tile: FactoredTile, scheme: str, detection: Detection) -> MeshTile:
+    """The textbook chip of one tile."""
+    gain = float(tile.s.max(initial=0.0))
+    amplitude = tile.s / gain if gain > 0 else np.zeros_like(tile.s)
+    balanced = BalancedTile(
+        outputs=tile.outputs,
+        inputs=tile.inputs,
+        u=decompose(completed(tile.u), scheme),
+        amplitude=np.minimum(amplitude, 1.0),
+        v=decompose(completed(tile.vh.conj().T).conj().T, scheme),
+        gain=gain,
+    )
+    return textbook_tile(balanced, detection)
+
+
+@dataclass(frozen=True, slots=True)
+class Decompose(Pass):
+    """Meshes of MZIs for the unitaries of every factored tile: the textbook chip, exact."""
+
+    name: ClassVar[str] = "decompose"
+    stage_in: ClassVar[Stage] = Stage.LINEAR
+    stage_out: ClassVar[Stage] = Stage.MESH
+
+    mesh: str = option("clements", "layout of the MZIs", choices=("clements", "reck"))
+
+    def effect(self, program: Program) -> Effect:
+        return Exact()
+
+    def run(self, program: Program, context: Context) -> Program:
+        total = sum(len(grid.tiles) for layer in program.layers for grid in layer.grids)
+        done = 0
+        layers: list[LinearLayer] = []
+        for layer in program.layers:
+            grids = []
+            for grid in layer.grids:
+                tiles = []
+                for tile in grid.tiles:
+                    if not isinstance(tile, FactoredTile):
+                        raise InputError(
+                            "decompose takes factored tiles",
+                            where=f"layer '{layer.name}'",
+                            hint="run svd before decompose",
+                        )
+                    tiles.append(meshed(tile, self.mesh, context.technology.detection))
+                    done += 1
+                    context.progress("decompose", done, total)
+                grids.append(replace(grid, tiles=tuple(tiles)))
+            layers.append(replace(layer, grids=tuple(grids)))
+        return replace(program, stage=Stage.MESH, layers=tuple(layers))

@@ -1,0 +1,167 @@
+"""Between a tile in the balanced gauge, where passes think, and the tile as it is drawn."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnx2mzi.ir import Attenuators, Mesh, MeshTile
+from onnx2mzi.kernels import BalancedMesh
+from onnx2mzi.kernels.gauge import Realised, balanced, realised, textbook
+from onnx2mzi.physics.arrays import Index, Real, frozen, wrapped
+from onnx2mzi.physics.mzi import attenuation, attenuator_theta_rad
+from onnx2mzi.physics.shifter import (
+    Drive,
+    Passive,
+    ShifterState,
+    common_phase_rad,
+    settled_state,
+)
+from onnx2mzi.tech import Detection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BalancedTile:
+    """matrix = gain * U[:, :r] diag(amplitude) V[:r], U and V with their `out` phases.
+
+    `amplitude`, shape (r,), in [0, 1].
+    """
+
+    outputs: Index
+    inputs: Index
+    u: BalancedMesh
+    amplitude: Real
+    v: BalancedMesh
+    gain: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outputs", frozen(self.outputs, np.int32))
+        object.__setattr__(self, "inputs", frozen(self.inputs, np.int32))
+        object.__setattr__(self, "amplitude", frozen(self.amplitude, np.float64))
+
+
+@dataclass(frozen=True, slots=True)
+class DrawingRules:
+    """What the technology and the user allow: where heaters sit, which phases may be passive,
+    whether the phase of an output is read electronically."""
+
+    drive: Drive
+    passive: Passive
+    detection: Detection
+
+
+def drawn_tile(tile: BalancedTile, rules: DrawingRules) -> MeshTile:
+    """The tile with the phases that make its balanced meshes, light followed from V to U.
+
+    V's output phases and the attenuators' go into U's phi; U's are read electronically, or
+    become `out` shifters where detection does not allow that.
+    """
+    channels = len(tile.amplitude)
+    v = realised(
+        tile.v,
+        drive=rules.drive,
+        passive=rules.passive,
+        entering_rad=np.zeros(tile.v.ports),
+        lit=np.ones(tile.v.ports, bool),
+    )
+    theta = attenuator_theta_rad(amplitude=tile.amplitude)
+    state = settled_state(theta, compensates=False, passive=rules.passive)
+    sigma = Attenuators(theta, state, rules.drive)
+    lit = np.arange(tile.u.ports) < channels
+    u = realised(
+        tile.u,
+        drive=rules.drive,
+        passive=rules.passive,
+        entering_rad=_entering_u(v, sigma, tile.u.ports),
+        lit=lit,
+    )
+    return _assembled(tile, v, sigma, u, rules)
+
+
+def textbook_tile(tile: BalancedTile, detection: Detection) -> MeshTile:
+    """The tile as in textbooks: upper arms, every theta, phi and attenuator a heater."""
+    v = textbook(tile.v, entering_rad=np.zeros(tile.v.ports))
+    theta = attenuator_theta_rad(amplitude=tile.amplitude)
+    active = np.full(len(theta), ShifterState.ACTIVE, np.uint8)
+    sigma = Attenuators(theta, active, Drive.UPPER_ARM)
+    u = textbook(tile.u, entering_rad=_entering_u(v, sigma, tile.u.ports))
+    rules = DrawingRules(Drive.UPPER_ARM, Passive.NONE, detection)
+    return _assembled(tile, v, sigma, u, rules)
+
+
+def balanced_tile(tile: MeshTile) -> BalancedTile:
+    """The balanced form of a drawn tile; removed shifters come back as exact zeros."""
+    channels = len(tile.sigma)
+    v, left_v = _balanced(tile.v)
+    u, left_u = _balanced(tile.u)
+    common = common_phase_rad(tile.sigma.theta_rad, tile.sigma.state, tile.sigma.drive)
+    between = left_v + tile.v.out_rad
+    between[:channels] += np.pi / 2 + tile.sigma.theta_rad / 2 + common
+    return BalancedTile(
+        outputs=tile.outputs,
+        inputs=tile.inputs,
+        u=_with_out(u, left_u + tile.u.out_rad + tile.readout_rad),
+        amplitude=attenuation(theta_rad=tile.sigma.theta_rad),
+        v=_with_out(v, between),
+        gain=tile.gain,
+    )
+
+
+def _balanced(mesh: Mesh) -> tuple[BalancedMesh, Real]:
+    return balanced(
+        ports=mesh.ports,
+        column=mesh.column,
+        port=mesh.port,
+        theta_rad=mesh.theta_rad,
+        phi_rad=mesh.phi_rad,
+        theta_state=mesh.theta_state,
+        phi_state=mesh.phi_state,
+        drive=mesh.drive,
+    )
+
+
+def _with_out(mesh: BalancedMesh, out_rad: Real) -> BalancedMesh:
+    return replace(mesh, out=wrapped(out_rad))
+
+
+def _entering_u(v: Realised, sigma: Attenuators, ports: int) -> Real:
+    entering = np.zeros(ports)
+    common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
+    channels = len(sigma)
+    entering[:channels] = v.left_rad[:channels] + np.pi / 2 + sigma.theta_rad / 2 + common
+    return entering
+
+
+def _assembled(
+    tile: BalancedTile, v: Realised, sigma: Attenuators, u: Realised, rules: DrawingRules
+) -> MeshTile:
+    turn = wrapped(-u.left_rad)
+    if rules.detection is Detection.IQ:
+        out, readout = np.zeros_like(turn), turn
+    else:
+        # One common angle of all outputs is the local oscillator's and costs nothing.
+        common = turn[0] if len(turn) else 0.0
+        out, readout = wrapped(turn - common), np.full_like(turn, common)
+    return MeshTile(
+        outputs=tile.outputs,
+        inputs=tile.inputs,
+        u=_drawn_mesh(tile.u, u, out, rules),
+        sigma=sigma,
+        v=_drawn_mesh(tile.v, v, np.zeros(tile.v.ports), rules),
+        gain=tile.gain,
+        readout_rad=readout,
+    )
+
+
+def _drawn_mesh(mesh: BalancedMesh, drawn: Realised, out: Real, rules: DrawingRules) -> Mesh:
+    return Mesh(
+        ports=mesh.ports,
+        column=mesh.column,
+        port=mesh.port,
+        theta_rad=drawn.theta_rad,
+        phi_rad=drawn.phi_rad,
+        theta_state=drawn.theta_state,
+        phi_state=drawn.phi_state,
+        out_rad=out,
+        out_state=settled_state(out, compensates=True, passive=rules.passive),
+        drive=rules.drive,
+    )
