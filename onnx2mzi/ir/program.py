@@ -6,6 +6,7 @@ from enum import StrEnum
 from onnx2mzi.ir.layer import LinearLayer
 from onnx2mzi.ir.location import Loc
 from onnx2mzi.ir.placement import Placement
+from onnx2mzi.physics.quantization import DriveCode
 
 
 class Stage(StrEnum):
@@ -53,7 +54,7 @@ class Program:
     """A model on its way to a chip. Immutable; passes return new ones.
 
     `ports` is the widest tile that the chip offers, `history` the canonical text of every pass
-    that ran.
+    that ran. `drive_code` is how heaters are driven if phases were quantized.
     """
 
     name: str
@@ -63,3 +64,4 @@ class Program:
     host: Host | None = None
     placement: Placement | None = None
     history: tuple[str, ...] = field(default=())
+    drive_code: DriveCode | None = None
