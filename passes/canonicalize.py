@@ -37,9 +37,7 @@ def factored(matrix: Matrix, floor: float) -> tuple[Matrix, Real, Matrix]:
     return u[:, :rank], s[:rank], vh[:rank]
 
 
-def isometry_tile(
-    outputs: Index, inputs: Index, u: Matrix, s: Real, vh: Matrix
-) -> BalancedTile:
+def isometry_tile(outputs: Index, inputs: Index, u: Matrix, s: Real, vh: Matrix) -> BalancedTile:
     """The tile u diag(s) vh, shapes (m, r), (r,), (r, n), as truncated meshes; r >= 1."""
     gain = float(s.max())
     return BalancedTile(

@@ -6,7 +6,13 @@ import numpy as np
 
 from onnx2mzi.ir import Attenuators, Mesh, MeshTile
 from onnx2mzi.kernels import BalancedMesh
-from onnx2mzi.kernels.gauge import Realised, balanced, realised, textbook
+from onnx2mzi.kernels.gauge import (
+    Realised,
+    balanced,
+    realised,
+    textbook,
+    with_signs_absorbed,
+)
 from onnx2mzi.physics.arrays import Index, Real, frozen, wrapped
 from onnx2mzi.physics.mzi import attenuation, attenuator_theta_rad
 from onnx2mzi.physics.shifter import (
@@ -55,6 +61,7 @@ def drawn_tile(tile: BalancedTile, rules: DrawingRules) -> MeshTile:
     V's output phases and the attenuators' go into U's phi; U's are read electronically, or
     become `out` shifters where detection does not allow that.
     """
+    tile = _without_real_signs(tile)
     channels = len(tile.amplitude)
     v = realised(
         tile.v,
@@ -77,6 +84,20 @@ def drawn_tile(tile: BalancedTile, rules: DrawingRules) -> MeshTile:
     return _assembled(tile, v, sigma, u, rules)
 
 
+def _without_real_signs(tile: BalancedTile) -> BalancedTile:
+    """Signs behind a real V go through U, so that a real tile stays one when read back."""
+    if not (tile.u.is_real and tile.v.is_real):
+        return tile
+    negative = np.zeros(tile.u.ports, bool)
+    channels = len(tile.amplitude)
+    negative[:channels] = tile.v.out[:channels] != 0.0
+    return replace(
+        tile,
+        u=with_signs_absorbed(tile.u, negative),
+        v=replace(tile.v, out=np.zeros(tile.v.ports)),
+    )
+
+
 def textbook_tile(tile: BalancedTile, detection: Detection) -> MeshTile:
     """The tile as in textbooks: upper arms, every theta, phi and attenuator a heater."""
     v = textbook(tile.v, entering_rad=np.zeros(tile.v.ports))
@@ -89,24 +110,28 @@ def textbook_tile(tile: BalancedTile, detection: Detection) -> MeshTile:
 
 
 def balanced_tile(tile: MeshTile) -> BalancedTile:
-    """The balanced form of a drawn tile; removed shifters come back as exact zeros."""
+    """The balanced form of a drawn tile; phi that only compensate come back as exact zeros."""
     channels = len(tile.sigma)
-    v, left_v = _balanced(tile.v)
-    u, left_u = _balanced(tile.u)
-    common = common_phase_rad(tile.sigma.theta_rad, tile.sigma.state, tile.sigma.drive)
-    between = left_v + tile.v.out_rad
-    between[:channels] += np.pi / 2 + tile.sigma.theta_rad / 2 + common
+    v, left_v = _balanced(tile.v, np.zeros(tile.v.ports), tile.v.ports)
+    entering = np.zeros(tile.u.ports)
+    entering[:channels] = (left_v + tile.v.out_rad)[:channels] + _attenuator_phase_rad(tile.sigma)
+    u, left_u = _balanced(tile.u, entering, channels)
     return BalancedTile(
         outputs=tile.outputs,
         inputs=tile.inputs,
         u=_with_out(u, left_u + tile.u.out_rad + tile.readout_rad),
         amplitude=attenuation(theta_rad=tile.sigma.theta_rad),
-        v=_with_out(v, between),
+        v=v,
         gain=tile.gain,
     )
 
 
-def _balanced(mesh: Mesh) -> tuple[BalancedMesh, Real]:
+def _attenuator_phase_rad(sigma: Attenuators) -> Real:
+    common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
+    return np.pi / 2 + sigma.theta_rad / 2 + common
+
+
+def _balanced(mesh: Mesh, entering_rad: Real, channels: int) -> tuple[BalancedMesh, Real]:
     return balanced(
         ports=mesh.ports,
         column=mesh.column,
@@ -116,6 +141,8 @@ def _balanced(mesh: Mesh) -> tuple[BalancedMesh, Real]:
         theta_state=mesh.theta_state,
         phi_state=mesh.phi_state,
         drive=mesh.drive,
+        entering_rad=entering_rad,
+        lit=np.arange(mesh.ports) < channels,
     )
 
 
@@ -125,9 +152,7 @@ def _with_out(mesh: BalancedMesh, out_rad: Real) -> BalancedMesh:
 
 def _entering_u(v: Realised, sigma: Attenuators, ports: int) -> Real:
     entering = np.zeros(ports)
-    common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
-    channels = len(sigma)
-    entering[:channels] = v.left_rad[:channels] + np.pi / 2 + sigma.theta_rad / 2 + common
+    entering[: len(sigma)] = v.left_rad[: len(sigma)] + _attenuator_phase_rad(sigma)
     return entering
 
 

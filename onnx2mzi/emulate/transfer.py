@@ -20,7 +20,6 @@ from onnx2mzi.physics.mzi import attenuation
 from onnx2mzi.physics.shifter import common_phase_rad
 
 
-
 def mesh_transfer(mesh: Mesh) -> Complex:
     """The complex transfer of a mesh, shape (ports, ports), common phases of the arms included."""
     core, after_rad = balanced(

@@ -43,12 +43,16 @@ def balanced(
     theta_state: Flags,
     phi_state: Flags,
     drive: Drive,
+    entering_rad: Real | None = None,
+    lit: npt.NDArray[np.bool_] | None = None,
 ) -> tuple[BalancedMesh, Real]:
     """Balanced phases of a drawn mesh, and the phase (ports,) left behind the last column.
 
-    The mesh's transfer is diag(e^{i left}) times that of the returned mesh, whose `out` is 0.
+    drawn @ diag(e^{i entering}) = diag(e^{i left}) @ balanced, on the guides that are `lit`
+    (defaults: nothing entering, all lit). The returned mesh's `out` is 0.
     """
-    carried = np.zeros(ports)
+    carried = np.zeros(ports) if entering_rad is None else np.array(entering_rad, float)
+    lit = np.ones(ports, bool) if lit is None else np.array(lit)
     passing = pass_phase_rad(drive)
     phi = np.empty(len(column))
     common_phi = common_phase_rad(phi_rad, phi_state, drive)
@@ -57,15 +61,25 @@ def balanced(
     for run in column_slices(column):
         upper = port[run]
         lower = upper + 1
-        phi[run] = phi_rad[run] + carried[upper] - carried[lower]
-        carried[upper] = carried[lower] = carried[lower] + behind[run]
+        both = lit[upper] & lit[lower]
+        phi[run] = np.where(both, phi_rad[run] + carried[upper] - carried[lower], 0.0)
+        arrived = np.where(lit[lower], carried[lower], carried[upper] + phi_rad[run])
+        carried[upper] = carried[lower] = arrived + behind[run]
         carried += passing
+        _spread(lit, upper, theta_rad[run] == 0.0)
     phi = wrapped(phi)
     phi[np.abs(phi) < NEGLIGIBLE_RAD] = 0.0
     mesh = BalancedMesh(
         ports=ports, column=column, port=port, theta=theta_rad, phi=phi, out=np.zeros(ports)
     )
     return mesh, wrapped(carried)
+
+
+def _spread(lit: npt.NDArray[np.bool_], upper: Index, cross: npt.NDArray[np.bool_]) -> None:
+    """Light behind a column of MZIs, in place: crosses exchange it, others share it."""
+    above, below = lit[upper], lit[upper + 1]
+    lit[upper] = np.where(cross, below, above | below)
+    lit[upper + 1] = np.where(cross, above, above | below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,18 +132,12 @@ def realised(
         behind += common_phase_rad(theta[run], theta_state[run], drive)
         behind += theta[run] / 2 + np.pi / 2 - passing
         # With a dark lower input the upper one sets the phase behind the first coupler.
-        arrived = np.where(
-            lit[lower], carried[lower], carried[upper] + need - mesh.phi[run]
-        )
+        arrived = np.where(lit[lower], carried[lower], carried[upper] + need - mesh.phi[run])
         # M(-theta, phi + pi) = diag(1, -1) M(theta, phi).
         carried[upper] = arrived + behind
         carried[lower] = carried[upper] + np.where(turned, np.pi, 0.0)
         carried += passing
-        either, cross = lit[upper] | lit[lower], theta[run] == 0.0
-        lit[upper], lit[lower] = (
-            np.where(cross, lit[lower], either),
-            np.where(cross, lit[upper], either),
-        )
+        _spread(lit, upper, theta[run] == 0.0)
         phi[run], phi_state[run] = need, state
     return Realised(theta, phi, theta_state, phi_state, wrapped(carried - mesh.out))
 
@@ -148,3 +156,28 @@ def textbook(mesh: BalancedMesh, *, entering_rad: Real) -> Realised:
     )
     every = np.full(len(mesh.column), ShifterState.ACTIVE, np.uint8)
     return Realised(drawn.theta_rad, drawn.phi_rad, every, every, drawn.left_rad)
+
+
+def with_signs_absorbed(mesh: BalancedMesh, negative: npt.NDArray[np.bool_]) -> BalancedMesh:
+    """mesh @ diag(-1 where `negative`, else 1) as a mesh with the same |theta| and phi.
+
+    A sign on one input of an MZI turns theta's sign and leaves on the lower output, because
+    M(theta, phi) diag(-1, 1) = diag(1, -1) M(-theta, phi).
+    """
+    minus = np.array(negative, bool)
+    theta = np.array(mesh.theta)
+    for run in column_slices(mesh.column):
+        upper = mesh.port[run]
+        lower = upper + 1
+        differ = minus[upper] != minus[lower]
+        theta[run] = np.where(differ, -theta[run], theta[run])
+        minus[upper] = minus[lower]
+        minus[lower] ^= differ
+    return BalancedMesh(
+        ports=mesh.ports,
+        column=mesh.column,
+        port=mesh.port,
+        theta=theta,
+        phi=mesh.phi,
+        out=wrapped(mesh.out + np.pi * minus),
+    )

@@ -67,8 +67,6 @@ class DriveCode:
         return float(np.diff(levels).max() / 2)
 
 
-def codes_of(
-    code: DriveCode, phase_rad: Real, state: Flags, drive: Drive
-) -> npt.NDArray[np.int64]:
+def codes_of(code: DriveCode, phase_rad: Real, state: Flags, drive: Drive) -> npt.NDArray[np.int64]:
     """The code of every active heater, -1 elsewhere. Shape (...)."""
     return np.where(state == ShifterState.ACTIVE, code.code(phase_rad, drive), -1)

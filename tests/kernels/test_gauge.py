@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnx2mzi.kernels import BalancedMesh, build, clements_layout, columns_layout, decompose
-from onnx2mzi.kernels.gauge import Realised, balanced, realised, textbook
+from onnx2mzi.kernels.gauge import (
+    Realised,
+    balanced,
+    realised,
+    textbook,
+    with_signs_absorbed,
+)
 from onnx2mzi.physics.mzi import mzi
 from onnx2mzi.physics.shifter import (
     Arm,
@@ -97,9 +103,7 @@ def test_dark_inputs_need_no_phi(ports: int, seed: int, drive: Drive) -> None:
     channels = max(1, ports // 2)
     lit = np.arange(ports) < channels
     mesh = decompose(unitary)
-    drawn = realised(
-        mesh, drive=drive, passive=Passive.NONE, entering_rad=np.zeros(ports), lit=lit
-    )
+    drawn = realised(mesh, drive=drive, passive=Passive.NONE, entering_rad=np.zeros(ports), lit=lit)
 
     walked = walk(mesh, drawn, drive)[:, :channels]
 
@@ -151,7 +155,12 @@ def test_isometry_of_one_channel_needs_no_phi(channels: int) -> None:
     column, port = columns_layout(6, channels)
     rng = np.random.default_rng(0)
     mesh = BalancedMesh(
-        6, column, port, rng.uniform(0.1, 3, len(column)), rng.uniform(-3, 3, len(column)), np.zeros(6)
+        6,
+        column,
+        port,
+        rng.uniform(0.1, 3, len(column)),
+        rng.uniform(-3, 3, len(column)),
+        np.zeros(6),
     )
     drawn = realised(
         mesh,
@@ -170,3 +179,15 @@ def test_clements_layout_is_where_the_gauge_expects_it() -> None:
     assert list(zip(column.tolist(), port.tolist(), strict=True)) == [
         (0, 0), (0, 2), (1, 1), (2, 0), (2, 2), (3, 1),
     ]  # fmt: skip
+
+
+@given(ports=st.integers(1, 7), seed=st.integers(0, 99), real=st.booleans())
+def test_absorbed_signs(ports: int, seed: int, real: bool) -> None:
+    mesh = decompose(haar(ports, seed, real=real))
+    negative = np.random.default_rng(seed).random(ports) < 0.5
+
+    absorbed = with_signs_absorbed(mesh, negative)
+
+    np.testing.assert_allclose(build(absorbed), build(mesh) * np.where(negative, -1, 1), atol=1e-13)
+    np.testing.assert_array_equal(np.abs(absorbed.theta), np.abs(mesh.theta))
+    assert absorbed.is_real == mesh.is_real
