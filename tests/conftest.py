@@ -1,0 +1,179 @@
+"""What tests of several rooms share: random programs, and the option that rewrites goldens."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from onnx2mzi.ir import (
+    Attenuators,
+    BlockPlacement,
+    DenseTile,
+    Electronic,
+    FactoredTile,
+    Host,
+    LinearLayer,
+    Loc,
+    Mesh,
+    MeshTile,
+    Operand,
+    Placement,
+    Program,
+    Stage,
+    TensorSpec,
+    Tile,
+    TileGrid,
+)
+from onnx2mzi.physics.arrays import Flags, Real
+from onnx2mzi.physics.shifter import Drive, ShifterState
+
+MakeMesh = Callable[..., Mesh]
+MakeTile = Callable[..., MeshTile]
+MakeProgram = Callable[..., Program]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden",
+        action="store_true",
+        help="rewrite the expectations in tests/goldens from what the compiler does now",
+    )
+
+
+@pytest.fixture(scope="session")
+def update_golden(request: pytest.FixtureRequest) -> bool:
+    """Whether goldens are to be rewritten."""
+    return bool(request.config.getoption("--update-golden"))
+
+
+@pytest.fixture(scope="session")
+def make_mesh() -> MakeMesh:
+    """`make_mesh(rng, ports, drive, columns=5)`: a random valid mesh."""
+    return random_mesh
+
+
+@pytest.fixture(scope="session")
+def make_tile() -> MakeTile:
+    """`make_tile(rng, rows, columns, drive)`: a random valid tile on the chip."""
+    return random_tile
+
+
+@pytest.fixture(scope="session")
+def make_program() -> MakeProgram:
+    """`make_program(seed, stage=Stage.MESH)`: a random valid program."""
+    return random_program
+
+
+def random_phases(rng: np.random.Generator, size: int, low: float = -np.pi) -> tuple[Real, Flags]:
+    """Phases of all states, the ends of the range among them."""
+    state = rng.choice(3, size, p=[0.3, 0.3, 0.4]).astype(np.uint8)
+    rad = rng.uniform(low, np.pi, size)
+    special = rng.random(size) < 0.2
+    rad = np.where(special, rng.choice([low, 0.0, np.pi / 2, np.pi], size), rad)
+    return np.where(state == ShifterState.REMOVED, 0.0, rad), state
+
+
+def random_mesh(rng: np.random.Generator, ports: int, drive: Drive, columns: int = 5) -> Mesh:
+    places: list[tuple[int, int]] = []
+    for column in range(columns):
+        port = int(rng.integers(0, 2))
+        while port < ports - 1:
+            if rng.random() < 0.7:
+                places.append((column, port))
+                port += 1
+            port += 1
+    column_of, port_of = np.array(places, np.int32).reshape(-1, 2).T
+    theta, theta_state = random_phases(rng, len(places))
+    phi, phi_state = random_phases(rng, len(places))
+    out, out_state = random_phases(rng, ports)
+    return Mesh(
+        ports, column_of, port_of, theta, phi, theta_state, phi_state, out, out_state, drive
+    )
+
+
+def random_tile(rng: np.random.Generator, rows: int, columns: int, drive: Drive) -> MeshTile:
+    channels = int(rng.integers(0, min(rows, columns) + 1))
+    theta, state = random_phases(rng, channels, low=0.0)
+    return MeshTile(
+        outputs=np.arange(rows, dtype=np.int32),
+        inputs=np.sort(rng.permutation(columns + 3)[:columns]).astype(np.int32),
+        u=random_mesh(rng, rows, drive),
+        sigma=Attenuators(theta, state, drive),
+        v=random_mesh(rng, columns, drive),
+        gain=float(rng.uniform(0.5, 2.0)),
+        readout_rad=rng.choice([0.0, np.pi], rows),
+    )
+
+
+def _tile(rng: np.random.Generator, rows: int, columns: int, stage: Stage, drive: Drive) -> Tile:
+    if stage is not Stage.LINEAR:
+        return random_tile(rng, rows, columns, drive)
+    outputs = np.arange(rows, dtype=np.int32)
+    inputs = np.arange(columns, dtype=np.int32)
+    if rng.random() < 0.5:
+        weight = rng.normal(size=(rows, columns))
+        if rng.random() < 0.5:
+            return DenseTile(outputs, inputs, weight + 1j * weight)
+        return DenseTile(outputs, inputs, weight)
+    rank = int(rng.integers(1, min(rows, columns) + 1))
+    u, s, vh = np.linalg.svd(rng.normal(size=(rows, columns)), full_matrices=False)
+    return FactoredTile(outputs, inputs, u[:, :rank], s[:rank], vh[:rank])
+
+
+def _layer(rng: np.random.Generator, k: int, stage: Stage, drive: Drive) -> LinearLayer:
+    sizes = [int(size) for size in rng.integers(1, 7, 2 + rng.integers(0, 2))]
+    grids = tuple(
+        TileGrid(m, n + 3, tuple(_tile(rng, m, n, stage, drive) for _ in range(rng.integers(1, 3))))
+        for n, m in pairwise(sizes)
+    )
+    # Every grid takes three guides more than its tiles use; the one before it must make them.
+    grids = tuple(
+        TileGrid(after.columns if after else grid.rows, grid.columns, grid.tiles)
+        for grid, after in zip(grids, (*grids[1:], None), strict=True)
+    )
+    weight = rng.normal(size=(grids[-1].rows, grids[0].columns))
+    return LinearLayer(
+        name=f"fc{k}",
+        weight=weight + 1j * weight if rng.random() < 0.3 else weight,
+        operand=Operand(f"h{k}", int(rng.choice([-1, -2])), f"w{k}", k % 2 == 0, "float32"),
+        loc=Loc("net.onnx", f"/net/{k}/Gemm", "Gemm", f"net.{k}.weight"),
+        grids=grids,
+    )
+
+
+def random_program(seed: int, stage: Stage = Stage.MESH, drive: Drive | None = None) -> Program:
+    rng = np.random.default_rng(seed)
+    drive = drive or list(Drive)[int(rng.integers(3))]
+    layers = tuple(_layer(rng, k, stage, drive) for k in range(int(rng.integers(1, 4))))
+    host = Host(
+        rng.bytes(40),
+        (TensorSpec("x", "float32", ("N", None, 4)),),
+        (TensorSpec("y", "float32", ("N", 10)),),
+        (Electronic(Loc(node="conv"), "the kernel is no constant"),),
+    )
+    return Program(
+        name="net",
+        stage=stage,
+        ports=8,
+        layers=layers,
+        host=host if rng.random() < 0.7 else None,
+        placement=_placement(layers) if stage is Stage.PLACED else None,
+        history=("tile{ports=8}", "svd"),
+    )
+
+
+def _placement(layers: tuple[LinearLayer, ...]) -> Placement:
+    blocks = []
+    x = 0.0
+    for layer in layers:
+        for g, grid in enumerate(layer.grids):
+            for t, tile in enumerate(grid.tiles):
+                assert isinstance(tile, MeshTile)
+                present = bool((tile.sigma.state != ShifterState.REMOVED).any())
+                widths = {"v": tile.v.columns, "s": int(present), "u": tile.u.columns}
+                for block, columns in widths.items():
+                    edges = x + 300.5 * np.arange(columns + 1, dtype=np.float64)
+                    x = float(edges[-1])
+                    blocks.append(BlockPlacement(layer.name, g, t, block, edges, 800.0, 40.0))
+    return Placement("generic", x, 900.0, tuple(blocks))
