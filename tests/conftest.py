@@ -26,6 +26,7 @@ from onnx2mzi.ir import (
     TileGrid,
 )
 from onnx2mzi.physics.arrays import Flags, Real
+from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, ShifterState
 
 MakeMesh = Callable[..., Mesh]
@@ -160,6 +161,7 @@ def random_program(seed: int, stage: Stage = Stage.MESH, drive: Drive | None = N
         host=host if rng.random() < 0.7 else None,
         placement=_placement(layers) if stage is Stage.PLACED else None,
         history=("tile{ports=8}", "svd"),
+        drive_code=DriveCode(6, CodeLaw.VOLTAGE) if rng.random() < 0.3 else None,
     )
 
 

@@ -3,6 +3,7 @@
     mzi 1
     program "digits" stage mesh ports 64
     history { "tile" "svd" ... }
+    driver bits 6 phase                                 // only if quantized
     host u8[812] @host.model[0:812] {                   // only with a host graph
       input "x" "float32" ["N", 64]
       output "y" "float32" [?, 10]
@@ -57,6 +58,7 @@ from onnx2mzi.ir.placement import BlockPlacement, Placement
 from onnx2mzi.ir.printer import ATTENUATOR_FIELDS, DTYPES, FORM, MZI_FIELDS, OUT_FIELDS
 from onnx2mzi.ir.program import Electronic, Host, Program, Stage, TensorSpec
 from onnx2mzi.ir.reader import LIMIT, Array, Reader
+from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, ShifterState
 
 
@@ -87,6 +89,7 @@ class _Parser(Reader):
         ports = self.integer("a number of ports")
         self.expect("history")
         history = tuple(self.many(lambda: self.string("a pass")))
+        driver = self.driver() if self.accept("driver") else None
         host = self.host() if self.here.text == "host" else None
         layers: list[LinearLayer] = []
         while self.accept("layer"):
@@ -94,7 +97,12 @@ class _Parser(Reader):
         placement = self.placement() if self.accept("placement") else None
         if self.here.kind != "end":
             self.fail("'layer', 'placement' or the end of the text")
-        return Program(name, stage, ports, tuple(layers), host, placement, history)
+        return Program(name, stage, ports, tuple(layers), host, placement, history, driver)
+
+    def driver(self) -> DriveCode:
+        self.expect("bits")
+        bits = self.integer("a number of bits")
+        return DriveCode(bits, self.choice({str(law): law for law in CodeLaw}))
 
     def host(self) -> Host:
         self.expect("host")

@@ -126,6 +126,8 @@ class _Printer:
         yield _HEAD
         yield f"program {quoted(program.name)} stage {program.stage} ports {program.ports}"
         yield from _block("history", map(quoted, program.history))
+        if program.drive_code is not None:
+            yield f"driver bits {program.drive_code.bits} {program.drive_code.law}"
         if program.host is not None:
             yield from self.host(program.host)
         for layer in program.layers:

@@ -62,6 +62,6 @@ def test_a_program_flows_from_layer_to_sum(
         assert graph.nodes[layer.name]["shape"] == layer.weight.shape
         assert graph.out_degree(last) == 0
     if mzis and stage is not Stage.LINEAR:
-        drawn = [node for node, kind in graph.nodes(data="kind") if kind == "mzi"]
+        drawn = [node for node in graph if graph.nodes[node]["kind"] == "mzi"]
         tiles = [tile for x in program.layers for grid in x.grids for tile in grid.tiles]
         assert len(drawn) == sum(len(t.u) + len(t.v) for t in tiles if isinstance(t, MeshTile))
