@@ -1,0 +1,261 @@
+"""`phases`: phases.csv, the table that drives the chip, a row for every phase shifter.
+
+Columns: `id` (`LAYER.g0.t3.u.c3.p2.theta`), `layer`, `tile` (`g0.t3`: grid 0, tile 3), `block`
+(`v`, `s` or `u`, as light meets them), `column`, `port`, `kind` (`theta`, `phi`, `sigma`,
+`out`), `state` (`active`, `passive`, `removed`), `arm` (`upper`, `lower`, `pair`; see
+physics.shifter), `phase_rad` (signed), `code` (if the driver is known), `drive_rad` (what the
+heaters make), `power_mw`, `x_um`, `y_um` (of the shifter, if the program is placed), `pad`,
+`channel` (number of the heater in this file).
+
+An MZI of the program has its rows even when both shifters are removed, for it is drawn as a
+crossing. An output phase that is removed is nothing and has none. The program, gains, readout
+angles and shapes are in program.mzi; the optics are here entirely.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import ClassVar, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
+from onnx2mzi.physics.arrays import Flags, Index, Real
+from onnx2mzi.physics.quantization import DriveCode, codes_of
+from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, drive_rad, power_mw
+from onnx2mzi.pipeline.backend import Backend, Emission
+
+COLUMNS = (
+    "id",
+    "layer",
+    "tile",
+    "block",
+    "column",
+    "port",
+    "kind",
+    "state",
+    "arm",
+    "phase_rad",
+    "code",
+    "drive_rad",
+    "power_mw",
+    "x_um",
+    "y_um",
+    "pad",
+    "channel",
+)
+KINDS = ("theta", "phi", "sigma", "out")
+THETA, PHI, SIGMA, OUT = range(4)
+STATES = tuple(state.name.lower() for state in ShifterState)
+ARMS = tuple(arm.name.lower() for arm in Arm)
+
+
+@dataclass(frozen=True, slots=True)
+class Shifters:
+    """The shifters of one block in the order of the file; arrays of shape (R,).
+
+    `kind` indexes KINDS; `code` is -1 where there is none.
+    """
+
+    column: Index
+    port: Index
+    kind: Flags
+    state: Flags
+    arm: Flags
+    phase_rad: Real
+    drive_rad: Real
+    code: npt.NDArray[np.int64]
+
+
+def mesh_shifters(mesh: Mesh, driver: DriveCode | None = None) -> Shifters:
+    """Theta and phi of every MZI, then the output phases that are not removed."""
+    out = np.flatnonzero(mesh.out_state != ShifterState.REMOVED).astype(np.int32)
+    pairs = _shifters(
+        column=np.repeat(mesh.column, 2),
+        port=np.repeat(mesh.port, 2),
+        kind=np.tile(np.array([THETA, PHI], np.uint8), len(mesh)),
+        phase_rad=np.stack([mesh.theta_rad, mesh.phi_rad], axis=1).reshape(-1),
+        state=np.stack([mesh.theta_state, mesh.phi_state], axis=1).reshape(-1),
+        drive=mesh.drive,
+        driver=driver,
+    )
+    single = _shifters(
+        column=np.full(len(out), mesh.columns, np.int32),
+        port=out,
+        kind=np.full(len(out), OUT, np.uint8),
+        phase_rad=mesh.out_rad[out],
+        state=mesh.out_state[out],
+        drive=Drive.UPPER_ARM,
+        driver=driver,
+    )
+    # A phase on a single guide has no other arm.
+    single = replace(single, arm=np.full(len(out), Arm.UPPER, np.uint8))
+    joined = {
+        field.name: np.concatenate([getattr(pairs, field.name), getattr(single, field.name)])
+        for field in fields(Shifters)
+    }
+    return Shifters(**joined)
+
+
+def attenuator_shifters(sigma: Attenuators, driver: DriveCode | None = None) -> Shifters:
+    """Every attenuator of a row, removed ones (plain guides) included."""
+    count = len(sigma)
+    return _shifters(
+        column=np.zeros(count, np.int32),
+        port=np.arange(count, dtype=np.int32),
+        kind=np.full(count, SIGMA, np.uint8),
+        phase_rad=sigma.theta_rad,
+        state=sigma.state,
+        drive=sigma.drive,
+        driver=driver,
+    )
+
+
+def _shifters(
+    *,
+    column: Index,
+    port: Index,
+    kind: Flags,
+    phase_rad: Real,
+    state: Flags,
+    drive: Drive,
+    driver: DriveCode | None,
+) -> Shifters:
+    code = np.full(len(phase_rad), -1)
+    if driver is not None:
+        code = codes_of(driver, phase_rad, state, drive)
+    return Shifters(
+        column,
+        port,
+        kind,
+        state,
+        arms(phase_rad, state, drive),
+        phase_rad,
+        drive_rad(phase_rad, state, drive),
+        code,
+    )
+
+
+def places_um(shifters: Shifters, block: BlockPlacement) -> tuple[Real, Real]:
+    """x and y of every shifter: the middle of its column, between its two guides."""
+    edges = block.column_x_um
+    last = max(len(edges) - 2, 0)
+    left = np.minimum(shifters.column, last)
+    single = shifters.kind == OUT
+    right = np.minimum(left + 1, len(edges) - 1)
+    x = np.where(single, edges[-1], (edges[left] + edges[right]) / 2)
+    y = block.y_um - block.row_pitch_um * (shifters.port + np.where(single, 0.0, 0.5))
+    return np.asarray(x), np.asarray(y)
+
+
+def block_lines(
+    shifters: Shifters,
+    *,
+    layer: str,
+    grid: int,
+    tile: int,
+    block: str,
+    p_pi_mw: float,
+    placement: BlockPlacement | None,
+    channel: int,
+) -> Iterator[str]:
+    """The lines of one block, newline included; its heaters count from `channel`."""
+    name = f"{layer}.g{grid}.t{tile}.{block}"
+    # Python lists are an order of magnitude faster to walk than arrays.
+    column, port = shifters.column.tolist(), shifters.port.tolist()
+    active = shifters.state == ShifterState.ACTIVE
+    running = channel + np.cumsum(active) - 1
+    x, y = [""] * len(column), [""] * len(column)
+    if placement is not None:
+        x, y = (_texts(places) for places in places_um(shifters, placement))
+    kinds = [KINDS[k] for k in shifters.kind.tolist()]
+    ids = (f"{name}.c{c}.p{p}.{k}" for c, p, k in zip(column, port, kinds, strict=True))
+    if any(mark in layer for mark in ',"\r\n'):
+        ids = (_quoted(text) for text in ids)
+    fixed = f",{_quoted(layer)},g{grid}.t{tile},{block},"
+    for text, c, p, k, s, a, rad, code, made, power, x_um, y_um, heated, number in zip(
+        ids,
+        column,
+        port,
+        kinds,
+        shifters.state.tolist(),
+        shifters.arm.tolist(),
+        shifters.phase_rad.tolist(),
+        shifters.code.tolist(),
+        shifters.drive_rad.tolist(),
+        power_mw(shifters.drive_rad, p_pi_mw=p_pi_mw).tolist(),
+        x,
+        y,
+        active.tolist(),
+        running.tolist(),
+        strict=True,
+    ):
+        yield (
+            f"{text}{fixed}{c},{p},{k},{STATES[s]},{ARMS[a]},{rad!r},"
+            f"{code if code >= 0 else ''},{made!r},{power!r},{x_um},{y_um},,"
+            f"{number if heated else ''}\n"
+        )
+
+
+def _texts(values: Real) -> list[str]:
+    """Shortest round trip of every value; few differ, so each is printed once."""
+    distinct, which = np.unique(values, return_inverse=True)
+    texts = list(map(repr, distinct.tolist()))
+    return [texts[k] for k in which.tolist()]
+
+
+def _quoted(text: str) -> str:
+    """`text` as one CSV field."""
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def blocks(program: Program) -> Iterator[tuple[str, int, int, str, Shifters]]:
+    """(layer, grid, tile, block, shifters) of every block, in the order of the file."""
+    driver = program.drive_code
+    for layer in program.layers:
+        for g, grid in enumerate(layer.grids):
+            for t, tile in enumerate(grid.tiles):
+                if isinstance(tile, MeshTile):
+                    yield layer.name, g, t, "v", mesh_shifters(tile.v, driver)
+                    yield layer.name, g, t, "s", attenuator_shifters(tile.sigma, driver)
+                    yield layer.name, g, t, "u", mesh_shifters(tile.u, driver)
+
+
+def write_table(program: Program, file: TextIO, *, p_pi_mw: float) -> int:
+    """Write the whole table, block by block; return the number of rows."""
+    placed = program.placement.blocks if program.placement is not None else ()
+    places = {(b.layer, b.grid, b.tile, b.block): b for b in placed}
+    file.write(",".join(COLUMNS) + "\n")
+    rows = channel = 0
+    for layer, grid, tile, block, shifters in blocks(program):
+        file.writelines(
+            block_lines(
+                shifters,
+                layer=layer,
+                grid=grid,
+                tile=tile,
+                block=block,
+                p_pi_mw=p_pi_mw,
+                placement=places.get((layer, grid, tile, block)),
+                channel=channel,
+            )
+        )
+        rows += len(shifters.state)
+        channel += int(np.count_nonzero(shifters.state == ShifterState.ACTIVE))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Phases(Backend):
+    """phases.csv: a row for every phase shifter, with its setting, power and place."""
+
+    name: ClassVar[str] = "phases"
+
+    def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
+        path = directory / "phases.csv"
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write_table(emission.program, file, p_pi_mw=emission.technology.p_pi_mw)
+        return (path.name,)
