@@ -137,9 +137,17 @@ def _layer(rng: np.random.Generator, k: int, stage: Stage, drive: Drive) -> Line
     return LinearLayer(
         name=f"fc{k}",
         weight=weight + 1j * weight if rng.random() < 0.3 else weight,
-        operand=Operand(f"h{k}", int(rng.choice([-1, -2])), f"w{k}", k % 2 == 0, "float32"),
+        operand=Operand(
+            f"h{k}",
+            int(rng.choice([-1, -2])),
+            f"w{k}",
+            k % 2 == 0,
+            "float32",
+            f"b{k}" if k % 3 else "",
+        ),
         loc=Loc("net.onnx", f"/net/{k}/Gemm", "Gemm", f"net.{k}.weight"),
         grids=grids,
+        offset=weight[:, 0] if rng.random() < 0.5 else None,
     )
 
 

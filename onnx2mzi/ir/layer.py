@@ -94,7 +94,8 @@ class Operand:
 
     Host tensor `source` holds the layer's input vectors along `axis` (-1: rows of x @ W.T,
     -2: columns of W @ x). The realised matrix is fed to host input `binding`, transposed if
-    `transposed`, and cast to `dtype` (a numpy name).
+    `transposed`, and cast to `dtype` (a numpy name). The layer's `offset` is fed, as a vector
+    along `axis`, to host input `offset_binding`; "" if the host takes none.
     """
 
     source: str
@@ -102,15 +103,17 @@ class Operand:
     binding: str
     transposed: bool
     dtype: str
+    offset_binding: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearLayer:
-    """y = weight @ x for every vector x that the host sends.
+    """y = weight @ x + offset for every vector x that the host sends.
 
     `weight`, shape (m, n), is what the ONNX model asks for and never changes; `grids` is what
     the chip does, applied in order (the first meets the inputs; between two grids light is
-    detected and sent again). Before tiling `grids` is empty.
+    detected and sent again). Before tiling `grids` is empty. `offset`, shape (m,), is added
+    electronically: None until a pass makes up for the mean of what it took away.
     """
 
     name: str
@@ -118,6 +121,9 @@ class LinearLayer:
     operand: Operand
     loc: Loc
     grids: tuple[TileGrid, ...] = field(default=())
+    offset: Matrix | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_matrix(self.weight))
+        if self.offset is not None:
+            object.__setattr__(self, "offset", frozen_matrix(self.offset))

@@ -11,8 +11,9 @@
     }
     layer "fc1" {
       loc file "digits.onnx" node "/0/Gemm" op "Gemm" tensor "0.weight"
-      operand "x" axis -1 binding "fc1.w" "float32" [transposed]
+      operand "x" axis -1 binding "fc1.w" "float32" [transposed] [offset "fc1.b"]
       weight f64[64, 64] @weight[0:4096]
+      offset f64[64] all 0.0                            // only if a pass set one
       grid 64 x 64 {
         tile mesh {                                     // or dense, factored
           outputs i32[64] 0..64
@@ -152,12 +153,13 @@ class _Parser(Reader):
         operand = self.operand()
         self.expect("weight")
         weight = self.matrix()
+        offset = self.matrix() if self.accept("offset") else None
         grids: list[TileGrid] = []
         while self.accept("grid"):
             grids.append(self.grid())
         if not self.accept("}"):
             self.fail("'grid' or '}'")
-        return LinearLayer(name, weight, operand, loc, tuple(grids))
+        return LinearLayer(name, weight, operand, loc, tuple(grids), offset)
 
     def operand(self) -> Operand:
         source = self.string("the host tensor")
@@ -166,7 +168,9 @@ class _Parser(Reader):
         self.expect("binding")
         binding = self.string("the host input")
         dtype = self.string("a dtype")
-        return Operand(source, axis, binding, self.accept("transposed"), dtype)
+        transposed = self.accept("transposed")
+        offset = self.string("the host input of the offset") if self.accept("offset") else ""
+        return Operand(source, axis, binding, transposed, dtype, offset)
 
     def matrix(self) -> Array:
         return self.array("f64", "c128")

@@ -151,6 +151,8 @@ class _Printer:
             _operand(layer.operand),
             f"weight {self.array(layer.weight, 'weight')}",
         ]
+        if layer.offset is not None:
+            lines.append(f"offset {self.array(layer.offset, 'offset')}")
         for grid in layer.grids:
             tiles = (line for tile in grid.tiles for line in self.tile(tile))
             lines += _block(f"grid {grid.rows} x {grid.columns}", tiles)
@@ -253,9 +255,10 @@ def _loc(loc: Loc) -> str:
 
 def _operand(operand: Operand) -> str:
     turned = " transposed" if operand.transposed else ""
+    offset = f" offset {quoted(operand.offset_binding)}" if operand.offset_binding else ""
     return (
         f"operand {quoted(operand.source)} axis {operand.axis}"
-        f" binding {quoted(operand.binding)} {quoted(operand.dtype)}{turned}"
+        f" binding {quoted(operand.binding)} {quoted(operand.dtype)}{turned}{offset}"
     )
 
 

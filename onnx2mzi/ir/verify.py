@@ -272,6 +272,10 @@ def layer_problems(layer: LinearLayer) -> Problems:
     except TypeError:
         yield Problem(where, f"the operand's dtype {layer.operand.dtype!r} is unknown")
     rows, columns = layer.weight.shape
+    if layer.offset is not None:
+        if layer.offset.shape != (rows,):
+            yield Problem(where, f"the offset has shape {layer.offset.shape}, not ({rows},)")
+        yield from _finite(where, "the offset", layer.offset)
     width = columns
     for g, grid in enumerate(layer.grids):
         if grid.columns != width:
