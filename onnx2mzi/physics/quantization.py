@@ -39,7 +39,7 @@ class DriveCode:
             fraction, full_rad = codes / 2**self.bits, 2 * np.pi
         else:
             fraction, full_rad = codes / (2**self.bits - 1), 2 * np.pi
-        return (fraction if self.law is CodeLaw.PHASE else fraction**2) * full_rad
+        return np.asarray((fraction if self.law is CodeLaw.PHASE else fraction**2) * full_rad)
 
     def code(self, phase_rad: npt.ArrayLike, drive: Drive) -> npt.NDArray[np.int64]:
         """The code whose level is nearest to what a heater must make for `phase_rad`."""
