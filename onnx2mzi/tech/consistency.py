@@ -1,0 +1,126 @@
+"""Values of a technology that contradict each other, though each alone is legal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from onnx2mzi.tech.technology import CouplerKind, Technology
+
+
+@dataclass(frozen=True, slots=True)
+class Inconsistency:
+    """What contradicts, the key to change, and how."""
+
+    section: str
+    key: str
+    message: str
+    hint: str
+
+
+def inconsistencies(technology: Technology) -> Iterator[Inconsistency]:
+    """Every contradiction: drawn sizes below the rules, layers used twice, missing layers."""
+    yield from _below_rules(technology)
+    yield from _coupler(technology)
+    yield from _layers(technology)
+    yield from _dies(technology)
+
+
+def _below_rules(tech: Technology) -> Iterator[Inconsistency]:
+    rules = tech.rules
+    overlap = rules.heater_metal_overlap_um
+    for section, key, drawn, rule, smallest in (
+        ("guide", "width_um", tech.guide.width_um, "core_width_um", rules.core_width_um),
+        (
+            "guide",
+            "bend_radius_um",
+            tech.guide.bend_radius_um,
+            "bend_radius_um",
+            rules.bend_radius_um,
+        ),
+        ("heater", "width_um", tech.heater.width_um, "heater_width_um", rules.heater_width_um),
+        (
+            "heater",
+            "contact_length_um",
+            tech.heater.contact_length_um,
+            "heater_metal_overlap_um",
+            overlap,
+        ),
+        (
+            "heater",
+            "contact_width_um",
+            tech.heater.contact_width_um,
+            "heater_metal_overlap_um",
+            overlap,
+        ),
+        ("routing", "track_um", tech.routing.track_um, "metal_width_um", rules.metal_width_um),
+        ("routing", "bus_um", tech.routing.bus_um, "metal_width_um", rules.metal_width_um),
+    ):
+        if drawn < smallest:
+            yield Inconsistency(
+                section,
+                key,
+                f"'{key}' = {drawn} is below the rule '{rule}' = {smallest}",
+                f"at least {smallest}",
+            )
+    if tech.pads.size_um + rules.metal_space_um > tech.pads.pitch_um:
+        yield Inconsistency(
+            "pads",
+            "pitch_um",
+            f"pads of {tech.pads.size_um} at a pitch of {tech.pads.pitch_um} are closer than the "
+            f"rule 'metal_space_um' = {rules.metal_space_um}",
+            f"at least {tech.pads.size_um + rules.metal_space_um}",
+        )
+
+
+def _coupler(tech: Technology) -> Iterator[Inconsistency]:
+    coupler, guide = tech.coupler, tech.guide
+    directional = coupler.kind is CouplerKind.DIRECTIONAL
+    width = guide.width_um if directional else coupler.taper_width_um
+    if coupler.port_gap_um - width < tech.rules.core_space_um - 1e-9:
+        smallest = width + tech.rules.core_space_um
+        yield Inconsistency(
+            "coupler",
+            "port_gap_um",
+            f"'port_gap_um' = {coupler.port_gap_um} leaves less than the rule "
+            f"'core_space_um' = {tech.rules.core_space_um}",
+            f"at least {smallest:g}",
+        )
+    if directional and coupler.taper_length_um != 0:
+        yield Inconsistency(
+            "coupler", "taper_length_um", "a directional coupler has no tapers", "0"
+        )
+    if not directional and coupler.port_gap_um + width > coupler.body_width_um + 1e-9:
+        yield Inconsistency(
+            "coupler",
+            "body_width_um",
+            f"the ports, {coupler.port_gap_um} apart, do not fit a body of {coupler.body_width_um}",
+            f"at least {coupler.port_gap_um + width:g}",
+        )
+
+
+def _layers(tech: Technology) -> Iterator[Inconsistency]:
+    seen: dict[tuple[int, int], str] = {}
+    for section in ("layers", "markers"):
+        table = getattr(tech, section)
+        for entry in fields(table):
+            layer = getattr(table, entry.name)
+            if layer is None:
+                continue
+            name = f"{section}.{entry.name}"
+            if layer in seen:
+                message = f"layer {list(layer)} is already '{seen[layer]}'"
+                yield Inconsistency(section, entry.name, message, "give each its own layer")
+            seen[layer] = name
+    if tech.routing.metals == 2:
+        for key in ("metal2", "via"):
+            if getattr(tech.layers, key) is None:
+                message = f"two metals need a layer '{key}'"
+                yield Inconsistency("layers", "", message, "add it, or set metals = 1")
+
+
+def _dies(tech: Technology) -> Iterator[Inconsistency]:
+    for width, height in tech.die.sizes_um:
+        if min(width, height) <= 2 * tech.die.margin_um:
+            message = f"a die of {width} x {height} is all margin"
+            yield Inconsistency("die", "sizes_um", message, "width and height in um")
+    if not tech.die.top_cell.replace("{name}", "").isascii() or not tech.die.top_cell:
+        yield Inconsistency("die", "top_cell", "not a GDS cell name", 'for example "Cell0_{name}"')
