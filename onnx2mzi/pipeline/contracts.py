@@ -1,0 +1,133 @@
+"""Holding a pass to its promise: the layers' matrices before and behind it are compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx2mzi.emulate.network import Network
+from onnx2mzi.errors import UsageError, VerificationError
+from onnx2mzi.ir import Program
+from onnx2mzi.ir.verify import verify
+from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.pipeline.base import EXACT_TOLERANCE, Bounded, BoundedDrop, Effect, Exact
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """A program and what its layers multiply by."""
+
+    program: Program
+    matrices: Mapping[str, Matrix]
+
+
+# A promise is not broken by the round-off of measuring it.
+SLACK = 1e-9
+SHOWN_PROBLEMS = 5
+
+
+def check_promise(effect: Effect, network: Network | None, text: str) -> None:
+    """Raises UsageError if the promise speaks of data and there are none."""
+    on_data = isinstance(effect, BoundedDrop) or (isinstance(effect, Bounded) and effect.on_data)
+    if on_data and network is None:
+        raise UsageError(
+            "promises a bound on data, but there are none",
+            where=f"pass {text}",
+            hint="give --data FILE.npz",
+        )
+
+
+def check_program(program: Program, text: str) -> None:
+    """Raises VerificationError with the first problems if the program is not valid."""
+    problems = verify(program)
+    if problems:
+        shown = "; ".join(map(str, problems[:SHOWN_PROBLEMS]))
+        more = len(problems) - SHOWN_PROBLEMS
+        raise VerificationError(
+            f"left an invalid program: {shown}" + (f"; and {more} more" if more > 0 else ""),
+            where=f"pass {text}",
+            hint="this is a bug of the pass",
+        )
+
+
+def check_same_layers(before: Program, after: Program, text: str) -> None:
+    """Raises VerificationError unless both have the same layers and ask the same of them."""
+    for old, new in zip(before.layers, after.layers, strict=False):
+        if old.name != new.name:
+            raise _broken(text, f"turned layer '{old.name}' into '{new.name}'")
+        if old.weight is not new.weight and not np.array_equal(old.weight, new.weight):
+            raise _broken(text, f"changed what the model asks of layer '{old.name}'")
+    if len(before.layers) != len(after.layers):
+        raise _broken(text, f"made {len(after.layers)} layers of {len(before.layers)}")
+
+
+def check_effect(
+    effect: Effect, before: Computed, after: Computed, *, network: Network | None, text: str
+) -> None:
+    """Raises VerificationError naming pass, layer, what was measured and what was promised."""
+    if isinstance(effect, BoundedDrop):
+        check_promise(effect, network, text)
+        if network is not None:
+            _hold(text, "", network.distance(dict(after.matrices)), effect.limit)
+        return
+    on_data = isinstance(effect, Bounded) and effect.on_data
+    inputs = network.layer_inputs() if network is not None and on_data else {}
+    for old, new in zip(before.program.layers, after.program.layers, strict=True):
+        was, now = before.matrices[old.name], after.matrices[old.name]
+        shift = _shift(old.offset, new.offset)
+        if isinstance(effect, Exact):
+            moved = exact_move(was, now, shift)
+            _hold(text, old.name, moved, EXACT_TOLERANCE)
+        else:
+            moved = bounded_move(was, now, shift, inputs.get(old.name))
+            _hold(text, old.name, moved, effect.limit)
+
+
+def _shift(before: Matrix | None, after: Matrix | None) -> Matrix | None:
+    """By how much the offset moved; None if it did not."""
+    if before is after:
+        return None
+    if before is None:
+        return after
+    return -before if after is None else after - before
+
+
+def exact_move(before: Matrix, after: Matrix, shift: Matrix | None = None) -> float:
+    """max |dW| / max |W|, of the offset's `shift` as well; infinite if only W is zero."""
+    if before is after and shift is None:
+        return 0.0
+    moved = float(np.abs(after - before).max(initial=0.0))
+    if shift is not None:
+        moved = max(moved, float(np.abs(shift).max(initial=0.0)))
+    return _ratio(moved, float(np.abs(before).max(initial=0.0)))
+
+
+def bounded_move(
+    before: Matrix, after: Matrix, shift: Matrix | None = None, inputs: Matrix | None = None
+) -> float:
+    """|dW X + d offset|_F / |W X|_F, X the inputs as columns; all unit vectors if None."""
+    if before is after and shift is None:
+        return 0.0
+    moved = after - before
+    if inputs is not None:
+        moved, before = moved @ inputs, before @ inputs
+    if shift is not None:
+        moved = moved + shift[:, None]
+    return _ratio(float(np.linalg.norm(moved)), float(np.linalg.norm(before)))
+
+
+def _ratio(part: float, whole: float) -> float:
+    if part == 0.0:
+        return 0.0
+    return part / whole if whole > 0 else np.inf
+
+
+def _hold(text: str, layer: str, measured: float, promised: float) -> None:
+    # NaN must fail as well.
+    if not measured <= promised * (1 + SLACK):
+        what = f"moved layer '{layer}'" if layer else "made the network worse"
+        raise _broken(text, f"{what} by {measured:.3g}, it promised at most {promised:.3g}")
+
+
+def _broken(text: str, message: str) -> VerificationError:
+    return VerificationError(message, where=f"pass {text}", hint="this is a bug of the pass")

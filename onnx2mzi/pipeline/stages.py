@@ -1,0 +1,78 @@
+"""Which pass may follow which, and what is inserted where a list of passes has gaps."""
+
+from collections.abc import Iterator, Sequence
+
+from onnx2mzi.errors import UsageError
+from onnx2mzi.ir import Stage
+from onnx2mzi.pipeline.base import Pass
+
+ORDER: tuple[Stage, ...] = tuple(Stage)
+
+# What takes a program from a stage to the next, in order.
+LOWERING: dict[Stage, tuple[str, ...]] = {
+    Stage.LINEAR: ("tile", "svd", "decompose"),
+    Stage.MESH: ("place",),
+}
+# What comes before the first pass of a list that changes meshes: it makes the least to change.
+CLEAN_UP: dict[Stage, str] = {Stage.MESH: "canonicalize"}
+
+
+def check_order(passes: Sequence[Pass], start: Stage = Stage.LINEAR) -> Stage:
+    """The stage behind the last pass. Raises UsageError where a pass does not fit its place."""
+    stage, before = start, ""
+    for step in passes:
+        if step.stage_in is not stage:
+            raise UsageError(
+                f"{step.name} takes a program of stage {step.stage_in}, "
+                f"but {before or 'at the start'} it is {stage}",
+                where="pipeline",
+                hint=_order_hint(step, stage),
+            )
+        stage, before = step.stage_out, f"after {step.name}"
+    return stage
+
+
+def _order_hint(step: Pass, stage: Stage) -> str:
+    if ORDER.index(step.stage_in) < ORDER.index(stage):
+        return f"put {step.name} before the pass that makes it {stage}"
+    missing = ", ".join(
+        name
+        for between in ORDER[ORDER.index(stage) : ORDER.index(step.stage_in)]
+        for name in LOWERING[between]
+    )
+    return f"{missing} must come before {step.name}; -O inserts them"
+
+
+def missing_names(passes: Sequence[Pass]) -> Iterator[str | Pass]:
+    """The given passes with the names of those that must be inserted between them.
+
+    Lowerings are inserted where a pass takes a later stage, and `place` at the end; a lowering
+    that the list has (with other options, say) is not inserted a second time, but what comes
+    before it is. `canonicalize` goes before the first pass that changes meshes.
+    """
+    present = {step.name for step in passes}
+    done: set[str] = set()
+    stage = Stage.LINEAR
+    for step in passes:
+        while ORDER.index(stage) < ORDER.index(step.stage_in):
+            yield from _inserted(LOWERING[stage], present, done)
+            stage = ORDER[ORDER.index(stage) + 1]
+        lowering = LOWERING.get(stage, ())
+        if step.name in lowering:
+            yield from _inserted(lowering[: lowering.index(step.name)], present, done)
+        clean_up = CLEAN_UP.get(step.stage_in)
+        if step.stage_in is stage and step.stage_out is stage and clean_up:
+            yield from _inserted((clean_up,), present, done)
+        yield step
+        done.add(step.name)
+        stage = step.stage_out
+    while stage in LOWERING:
+        yield from _inserted(LOWERING[stage], present, done)
+        stage = ORDER[ORDER.index(stage) + 1]
+
+
+def _inserted(names: Sequence[str], present: set[str], done: set[str]) -> Iterator[str]:
+    for name in names:
+        if name not in present and name not in done:
+            done.add(name)
+            yield name
