@@ -45,7 +45,15 @@ class BoundedDrop:
     limit: float
 
 
-Effect = Exact | Bounded | BoundedDrop
+@dataclass(frozen=True, slots=True)
+class Budgeted:
+    """With data BoundedDrop(drop), without Bounded(error)."""
+
+    error: float
+    drop: float
+
+
+Effect = Exact | Bounded | BoundedDrop | Budgeted
 
 
 def option(

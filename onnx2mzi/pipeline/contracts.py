@@ -10,7 +10,14 @@ from onnx2mzi.errors import UsageError, VerificationError
 from onnx2mzi.ir import Program
 from onnx2mzi.ir.verify import verify
 from onnx2mzi.physics.arrays import Matrix
-from onnx2mzi.pipeline.base import EXACT_TOLERANCE, Bounded, BoundedDrop, Effect, Exact
+from onnx2mzi.pipeline.base import (
+    EXACT_TOLERANCE,
+    Bounded,
+    BoundedDrop,
+    Budgeted,
+    Effect,
+    Exact,
+)
 
 
 @dataclass(frozen=True, slots=True)
