@@ -1,0 +1,1 @@
+"""The pass `prune`: as few heaters as an error budget allows, without training."""

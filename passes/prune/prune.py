@@ -1,0 +1,225 @@
+"""`prune`: as few heaters as an error budget allows, without training.
+
+Method `obs`, with data: inputs of a layer go dark and its rank falls, one step at a time over
+the whole network, always the step that saves most phases for the margin that it takes from the
+answers; what is left makes up for what is gone, in the metric of the layer's inputs (optimal
+brain surgeon on columns, Hassibi and Stork 1993, arXiv 2208.11580; weighted low rank). A matrix
+of many tiles and low rank becomes two matrices in sequence with detection in between. The
+answers on inputs that were kept back say when to stop. Without data each matrix is kept within
+a relative Frobenius error.
+
+Methods `truncate` and `magnitude` are what everybody tries first, for comparison.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, TileGrid
+from onnx2mzi.passes.canonicalize import drawing_rules
+from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
+from onnx2mzi.passes.prune.baselines import (
+    balanced_matrix,
+    theta_threshold,
+    without_small_singular_values,
+    without_small_thetas,
+)
+from onnx2mzi.passes.prune.fitting import acceptable, fit
+from onnx2mzi.passes.prune.split import grids
+from onnx2mzi.passes.prune.weights import nearest
+from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.pipeline.base import Budgeted, Context, Effect, Pass, option
+from onnx2mzi.pipeline.census import layer_census, reference_phases
+
+# Bisections of the share that a baseline removes: a resolution of 1/1024.
+HALVINGS = 10
+
+Grids = tuple[TileGrid, ...]
+
+
+def cheaper(layer: LinearLayer, found: Grids) -> LinearLayer:
+    """The layer with the grids found, unless those that it has cost fewer phases."""
+    there = replace(layer, grids=found)
+    now, then = (layer_census(x, p_pi_mw=1.0).phases_active for x in (layer, there))
+    return there if then < now else layer
+
+
+def fitted_layers(
+    program: Program, matrices: Mapping[str, Matrix], ranks: Mapping[str, int], rules: DrawingRules
+) -> tuple[LinearLayer, ...]:
+    """The layers with the grids of these matrices."""
+    return tuple(
+        replace(
+            layer,
+            grids=grids(
+                matrices[layer.name], rank=ranks[layer.name], ports=program.ports, rules=rules
+            ),
+        )
+        for layer in program.layers
+    )
+
+
+def fewest(accepted: Callable[[float], bool]) -> float:
+    """The largest share in [0, 1] that is accepted, if what is above it is not; 0 if none is."""
+    low, high = 0.0, 1.0
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if accepted(middle) else (low, middle)
+    return low
+
+
+def small_singular_values_gone(program: Program, accept: "Accept", rules: DrawingRules) -> Program:
+    """Baseline: the smallest singular values of all tiles go, as many as are accepted."""
+    names = [layer.name for layer in program.layers]
+    weights = [np.array(layer.weight) for layer in program.layers]
+
+    def cut(share: float) -> dict[str, Matrix]:
+        found = without_small_singular_values(weights, share, program.ports)
+        return dict(zip(names, found, strict=True))
+
+    found = cut(fewest(lambda share: accept(cut(share))))
+    ranks = {name: min(w.shape) for name, w in found.items()}
+    return replace(program, layers=fitted_layers(program, found, ranks, rules))
+
+
+def small_thetas_gone(program: Program, accept: "Accept", rules: DrawingRules) -> Program:
+    """Baseline: the smallest thetas of all meshes become crossings, as many as are accepted."""
+    tiles: dict[tuple[int, int, int], BalancedTile] = {
+        (i, j, k): balanced_tile(tile)
+        for i, layer in enumerate(program.layers)
+        for j, grid in enumerate(layer.grids)
+        for k, tile in enumerate(grid.tiles)
+        if isinstance(tile, MeshTile)
+    }
+
+    def threshold(share: float) -> float:
+        return theta_threshold(list(tiles.values()), share)
+
+    def matrices(share: float) -> dict[str, Matrix]:
+        limit = threshold(share)
+        found = {}
+        for i, layer in enumerate(program.layers):
+            product = np.eye(layer.weight.shape[1])
+            for j, grid in enumerate(layer.grids):
+                total = np.zeros((grid.rows, grid.columns), layer.weight.dtype)
+                for k in range(len(grid.tiles)):
+                    tile = tiles[i, j, k]
+                    w = balanced_matrix(without_small_thetas(tile, limit))
+                    part = w.real if total.dtype.kind == "f" else w
+                    total[np.ix_(tile.outputs, tile.inputs)] += part
+                product = total @ product
+            found[layer.name] = product
+        return found
+
+    limit = threshold(fewest(lambda share: accept(matrices(share))))
+    layers = []
+    for i, layer in enumerate(program.layers):
+        drawn = [
+            tuple(
+                drawn_tile(without_small_thetas(tiles[i, j, k], limit), rules)
+                for k in range(len(grid.tiles))
+            )
+            for j, grid in enumerate(layer.grids)
+        ]
+        layers.append(
+            replace(
+                layer,
+                grids=tuple(
+                    replace(grid, tiles=new) for grid, new in zip(layer.grids, drawn, strict=True)
+                ),
+            )
+        )
+    return replace(program, layers=tuple(layers))
+
+
+Accept = Callable[[Mapping[str, Matrix]], bool]
+
+
+def within_budget(program: Program, budget: float) -> Accept:
+    """Whether every matrix is within the relative Frobenius error."""
+
+    def accepted(found: Mapping[str, Matrix]) -> bool:
+        return all(
+            np.linalg.norm(found[x.name] - x.weight) <= budget * np.linalg.norm(x.weight)
+            for x in program.layers
+        )
+
+    return accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Prune(Pass):
+    """Remove heaters within an error budget: no training, labels or data needed."""
+
+    name: ClassVar[str] = "prune"
+    stage_in: ClassVar[Stage] = Stage.MESH
+    stage_out: ClassVar[Stage] = Stage.MESH
+
+    method: str = option(
+        "obs",
+        "obs: compensated ports and rank; truncate, magnitude: plain baselines",
+        choices=("obs", "truncate", "magnitude"),
+    )
+    max_drop: float = option(
+        0.005,
+        "with data: accuracy that may be lost (no labels: share of changed answers)",
+        low=0.0,
+        high=1.0,
+    )
+    budget: float = option(
+        1e-2, "without data: relative error of each matrix (Frobenius)", low=0.0, high=1.0
+    )
+    target: float = option(
+        0.0,
+        "with data: share of the reference phases to remove, whatever is lost; 0 = by max_drop",
+        low=0.0,
+        high=0.9999,
+    )
+
+    def effect(self, program: Program) -> Effect:
+        return Budgeted(error=self.budget, drop=1.0 if self.target else self.max_drop)
+
+    def run(self, program: Program, context: Context) -> Program:
+        rules = drawing_rules(context)
+        if self.method != "obs":
+            accept = (
+                within_budget(program, self.budget)
+                if context.network is None
+                else acceptable(context.network, self.max_drop)
+            )
+            baseline = (
+                small_singular_values_gone if self.method == "truncate" else small_thetas_gone
+            )
+            return baseline(program, accept, rules)
+        if context.network is None:
+            return self._by_weights(program, rules)
+        reference = sum(
+            reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
+        )
+        found = fit(
+            context.network,
+            limit=self.max_drop,
+            most_phases=(1 - self.target) * reference if self.target else None,
+            ports=program.ports,
+            seed=context.seed,
+            progress=context.progress,
+        )
+        if found is None:
+            context.log("prune: nothing can go without changing too many answers")
+            return program
+        return replace(program, layers=fitted_layers(program, found.matrices, found.ranks, rules))
+
+    def _by_weights(self, program: Program, rules: DrawingRules) -> Program:
+        layers = []
+        for layer in program.layers:
+            w, rank = nearest(np.array(layer.weight), limit=self.budget, ports=program.ports)
+            found = grids(w, rank=rank, ports=program.ports, rules=rules)
+            layers.append(cheaper(layer, found))
+        return replace(program, layers=tuple(layers))
+
+
+def _shape(w: Matrix) -> tuple[int, int]:
+    m, n = w.shape
+    return int(m), int(n)
