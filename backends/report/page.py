@@ -1,0 +1,456 @@
+"""report.html: one file that needs nothing else, from the report's numbers and the program."""
+
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from onnx2mzi import __version__
+from onnx2mzi.backends.report import text
+from onnx2mzi.backends.report.charts import bar, phase_histogram, phase_legend, share_chart
+from onnx2mzi.backends.report.markup import Child, Markup, el, joined
+from onnx2mzi.backends.report.style import style_sheet
+from onnx2mzi.backends.report.tiles import heater_phases, layer_figures
+from onnx2mzi.pipeline.backend import Emission
+
+# Rows of a chart, and of the table of electronic nodes, before the rest is summed up.
+CHART_ROWS = 20
+ELECTRONIC_ROWS = 200
+# A chip this close to its model (relative, single precision) computes the same function.
+SAME = 1e-5
+
+Row = dict[str, Any]
+
+
+def page(emission: Emission, report: Row, *, tiles_per_layer: int) -> str:
+    """The whole document. `report` is `pipeline.summary.report(emission)`."""
+    body = el(
+        "main",
+        _header(report),
+        _verdict(report),
+        _cards(report),
+        _layers(report),
+        _shares(report),
+        _meshes(emission, tiles_per_layer),
+        _histograms(emission),
+        _passes(report),
+        _electronic(report),
+        _technology(emission),
+        _method(emission),
+    )
+    head = el(
+        "head",
+        el("meta", charset="utf-8"),
+        el("meta", name="viewport", content="width=device-width,initial-scale=1"),
+        # Nothing may be fetched: the file is the whole report.
+        el(
+            "meta",
+            http_equiv="Content-Security-Policy",
+            content="default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+        ),
+        el("title", f"{report['model']}: photonic chip"),
+        el("style", Markup(style_sheet())),
+    )
+    return f"<!doctype html>\n{el('html', head, el('body', body), lang='en')}\n"
+
+
+# ---- top ----------------------------------------------------------------------------------
+
+
+def _header(report: Row) -> Markup:
+    layers = len(report["layers"])
+    facts = [
+        f"{layers} linear layer{'' if layers == 1 else 's'} on the chip",
+        f"technology {report['technology']}",
+        f"up to {report['ports']} ports a mesh",
+        f"stage {report['stage']}",
+    ]
+    return joined(
+        [
+            el("div", "Photonic chip report", class_="over"),
+            el("h1", report["model"]),
+            el("div", *(el("span", fact) for fact in facts), class_="sub"),
+        ]
+    )
+
+
+def saving_sentence(report: Row) -> str:
+    """How much of the textbook chip is left."""
+    active, reference = report["phases_active"], report["phases_reference"]
+    if active is None:
+        return "Not on meshes yet: there is nothing to count."
+    sentence = (
+        f"{text.count(active)} of {text.count(reference)} phases need a heater"
+        f" ({text.percent(report['active_fraction'])})"
+    )
+    before, after = report["power_reference_mw"], report["power_mw"]
+    if before:
+        sentence += f", at {text.power(after)} instead of {text.power(before)}"
+    return f"{sentence}."
+
+
+def fidelity_sentence(report: Row) -> str:
+    """How close the chip is to the model."""
+    where = f" ({report['measured_on']})" if report["measured_on"] else ""
+    parts = []
+    if report["accuracy"] is not None:
+        number = f" on {text.count(report['samples'])} samples" if report["samples"] else ""
+        parts.append(
+            f"Accuracy {text.percent(report['accuracy_reference'], 2)} →"
+            f" {text.percent(report['accuracy'], 2)}"
+            f" ({text.points(report['accuracy_drop'])}){number}{where}."
+        )
+    error = report["max_rel_error"]
+    if error is not None and error <= SAME:
+        parts.append(
+            "The emulated chip computes the same function as the ONNX model: the largest"
+            f" difference is {text.significant(error)} of the largest output"
+            f"{'' if parts else where}."
+        )
+    elif error is not None:
+        parts.append(
+            f"Outputs differ from the ONNX model by at most {text.significant(error)} of the"
+            f" largest output{'' if parts else where}."
+        )
+    return " ".join(parts) or "The chip was not compared with the model."
+
+
+def _verdict(report: Row) -> Markup:
+    measured = report["accuracy"] is not None or report["max_rel_error"] is not None
+    return el(
+        "div",
+        el("b", saving_sentence(report)),
+        el("span", fidelity_sentence(report)),
+        class_="verdict" if measured else "verdict unsure",
+    )
+
+
+def _compared(report: Row, keys: tuple[str, str, str], show: Any) -> Markup | None:
+    """Reference, exact and this chip, as bars of one scale."""
+    reference, exact, now = (report[key] for key in keys)
+    if not reference or now is None:
+        return None
+    rows: list[Child] = []
+    for name, value, kind in (
+        ("reference", reference, "ref"),
+        ("exact", exact, "exact"),
+        ("this chip", now, "now"),
+    ):
+        if value is not None:
+            rows += [el("span", name), bar(value / max(reference, exact or 0, now), kind)]
+            rows.append(el("span", show(value), class_="value"))
+    return el("div", *rows, class_="compare")
+
+
+def _card(what: str, big: str, small: str = "", below: Markup | None = None) -> Markup:
+    return el(
+        "div",
+        el("div", what, class_="what"),
+        el("div", big, el("small", small) if small else None, class_="big"),
+        below,
+        class_="card",
+    )
+
+
+def _cards(report: Row) -> Markup:
+    phases = ("phases_reference", "phases_exact", "phases_active")
+    power = ("power_reference_mw", "power_exact_mw", "power_mw")
+    mzis = ("mzis_reference", "mzis_exact", "mzis")
+    cards = [
+        _card(
+            "Phases with a heater",
+            text.count(report["phases_active"]),
+            f"and {text.count(report['phases_passive'])} passive",
+            _compared(report, phases, text.count),
+        ),
+        _card(
+            "Heater power",
+            text.power(report["power_mw"]),
+            "all heaters on",
+            _compared(report, power, text.power),
+        ),
+        _card(
+            "MZIs",
+            text.count(report["mzis"]),
+            f"and {text.count(report['crossings'])} crossings",
+            _compared(report, mzis, text.count),
+        ),
+    ]
+    accuracy = report["accuracy"]
+    if accuracy is not None:
+        was = f"was {text.percent(report['accuracy_reference'], 2)}"
+        cards.append(_card("Accuracy", text.percent(accuracy, 2), was))
+    cards += [
+        _card(
+            "Largest error of an output",
+            text.significant(report["max_rel_error"]),
+            "of the largest output" if report["max_rel_error"] is not None else "not measured",
+        ),
+        _card("Depth", text.count(report["depth_columns"]), "columns of MZIs"),
+    ]
+    if report["area_mm2"] is not None:
+        cards.append(_card("Area", text.area(report["area_mm2"]), "as placed"))
+    if report["loss_db_worst"] is not None:
+        cards.append(_card("Worst loss", text.loss(report["loss_db_worst"]), "guide to guide"))
+    return el("div", *cards, class_="cards")
+
+
+# ---- layers -------------------------------------------------------------------------------
+
+
+def _layers(report: Row) -> Markup:
+    heads = ["Layer", "Op", "Matrix", "Tiles", "MZIs", "Active phases", "", "Passive", "Power"]
+    heads += ["Depth", "Error"]
+    rows = [_layer_row(row) for row in report["layers"]]
+    total = {**report, "name": "Total", "op": "", "node": ""}
+    total["tiles"] = sum(row["tiles"] for row in report["layers"])
+    return joined(
+        [
+            el("h2", "Layers"),
+            el(
+                "p",
+                "Shares are of the reference, the textbook chip for the same matrix. The error"
+                " of a layer is max |ΔW| / max |W| of the matrix that its meshes make; that of"
+                " the total is of the network's outputs.",
+                class_="note",
+            ),
+            el(
+                "div",
+                el(
+                    "table",
+                    el("thead", el("tr", *(_th(head, left=k < 2) for k, head in enumerate(heads)))),
+                    el("tbody", *rows),
+                    el("tfoot", _layer_row(total)),
+                ),
+                class_="panel",
+            ),
+        ]
+    )
+
+
+def _th(name: str, *, left: bool = False) -> Markup:
+    return el("th", name, class_="l" if left else None)
+
+
+def _td(*children: Child, kind: str | None = None) -> Markup:
+    return el("td", *children, class_=kind)
+
+
+def _layer_row(row: Row) -> Markup:
+    matrix = f"{row['rows']} × {row['columns']}" if "rows" in row else ""
+    share = el("small", text.percent(row["active_fraction"]))
+    node = row["node"] if row["node"] != row["name"] else ""
+    return el(
+        "tr",
+        _td(row["name"], el("small", node) if node else None, kind="l"),
+        _td(row["op"], kind="l"),
+        _td(matrix),
+        _td(text.count(row["tiles"])),
+        _td(text.count(row["mzis"])),
+        _td(text.count(row["phases_active"]), share),
+        _td(bar(row["active_fraction"])),
+        _td(text.count(row["phases_passive"])),
+        _td(text.power(row["power_mw"])),
+        _td(text.count(row["depth_columns"])),
+        _td(text.significant(row["max_rel_error"])),
+    )
+
+
+def _shares(report: Row) -> Markup | None:
+    layers = report["layers"]
+    charts = []
+    for title, key, show, note in (
+        ("Active phases", "phases_active", text.count, "heaters of each layer"),
+        ("Power", "power_mw", text.power, "static, all heaters on"),
+        ("Area", "area_mm2", text.area, "of the layer's blocks"),
+        ("Error", "max_rel_error", text.significant, "max |ΔW| / max |W|"),
+    ):
+        known = [(row["name"], row[key]) for row in layers if row[key] is not None]
+        if known:
+            # The largest say most; which are shown keeps the model's order.
+            ranked = sorted(known, key=lambda pair: -pair[1])[:CHART_ROWS]
+            shown = [pair for pair in known if pair in ranked][:CHART_ROWS]
+            if len(known) > len(shown):
+                note += f"; the {len(shown)} largest of {len(known)} layers"
+            names, values = [name for name, _ in shown], [value for _, value in shown]
+            charts.append(share_chart(title, names, values, [show(v) for v in values], note))
+    if not charts:
+        return None
+    return joined([el("h2", "Where it goes"), el("div", *charts, class_="charts")])
+
+
+# ---- pictures -----------------------------------------------------------------------------
+
+
+def _meshes(emission: Emission, tiles_per_layer: int) -> Markup | None:
+    figures = layer_figures(emission, tiles_per_layer)
+    if not figures:
+        return None
+    return joined(
+        [
+            el("h2", "Meshes"),
+            el(
+                "p",
+                "Light runs from left to right, through V, the attenuators Σ and U. The small"
+                " plot beside a tile has the singular values of its matrix (line) and those"
+                " that the chip makes (dots).",
+                class_="note",
+            ),
+            phase_legend(),
+            figures,
+        ]
+    )
+
+
+def _histograms(emission: Emission) -> Markup | None:
+    charts = [
+        phase_histogram(title, phases)
+        for title, phases in heater_phases(emission.program).items()
+        if len(phases)
+    ]
+    if not charts:
+        return None
+    note = "Signed phases of the heaters; a heater's power goes with |phase|."
+    return joined(
+        [
+            el("h2", "Phases"),
+            el("p", note, class_="note"),
+            el("div", *charts, class_="charts"),
+        ]
+    )
+
+
+# ---- how it was made ----------------------------------------------------------------------
+
+
+def _passes(report: Row) -> Markup | None:
+    if not report["passes"]:
+        return None
+    rows, before = [], None
+    for row in report["passes"]:
+        active = row["phases_active"]
+        change = ""
+        if active is not None and before is not None and active != before:
+            change = f"{'+' if active > before else '−'}{abs(active - before):,}"
+        before = active if active is not None else before
+        rows.append(
+            el(
+                "tr",
+                _td(el("code", row["pass"]), kind="l wrap"),
+                _td(text.count(row["mzis"])),
+                _td(text.count(active)),
+                _td(change),
+                _td(text.count(row["phases_passive"])),
+                _td(text.power(row["power_mw"])),
+                _td(text.count(row["depth_columns"])),
+            )
+        )
+    heads = ["Pass", "MZIs", "Active phases", "Change", "Passive", "Power", "Depth"]
+    head = el("thead", el("tr", *(_th(name, left=not k) for k, name in enumerate(heads))))
+    return joined(
+        [
+            el("h2", "Passes"),
+            el("p", "What the chip was made of after each pass.", class_="note"),
+            el("div", el("table", head, el("tbody", *rows)), class_="panel"),
+        ]
+    )
+
+
+def _electronic(report: Row) -> Markup:
+    heading = el("h2", "What stays electronic")
+    items = report["electronic"]
+    rest = "Activations, biases, sums of tiles and everything that is no linear layer"
+    if not items:
+        note = f"{rest} stay electronic. Every linear layer of the model is on the chip."
+        return joined([heading, el("p", note, class_="note")])
+    rows = [
+        el(
+            "tr",
+            _td(item["node"] or text.UNKNOWN, kind="l"),
+            _td(item["op"], kind="l"),
+            _td(item["tensor"], kind="l"),
+            _td(item["why"], kind="l wrap"),
+        )
+        for item in items[:ELECTRONIC_ROWS]
+    ]
+    heads = ("Node", "Op", "Weight", "Why")
+    head = el("thead", el("tr", *(_th(name, left=True) for name in heads)))
+    more = len(items) - len(rows)
+    note = f"{rest} stay electronic, and these linear nodes:"
+    return joined(
+        [
+            heading,
+            el("p", note, class_="note"),
+            el("div", el("table", head, el("tbody", *rows)), class_="panel"),
+            el("p", f"{more} more are in report.json.", class_="note") if more else None,
+        ]
+    )
+
+
+def facts(thing: object, prefix: str = "") -> list[tuple[str, str]]:
+    """Every field of a technology as (name, value), sections behind their name."""
+    found: list[tuple[str, str]] = []
+    if is_dataclass(thing):
+        for field in fields(thing):
+            value, name = getattr(thing, field.name), f"{prefix}{field.name}"
+            if is_dataclass(value):
+                found += facts(value, f"{name}.")
+            elif value not in (None, "", ()):
+                found.append((name, _fact(value)))
+    return found
+
+
+def _fact(value: object) -> str:
+    if isinstance(value, Enum):
+        return str(value.value)
+    if isinstance(value, tuple):
+        return " ".join(_fact(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _technology(emission: Emission) -> Markup:
+    rows = [
+        el("div", el("dt", name), el("dd", value)) for name, value in facts(emission.technology)
+    ]
+    return joined(
+        [
+            el("h2", f"Technology {emission.technology.name}"),
+            el(
+                "details",
+                el("summary", "All values that the chip was compiled for"),
+                el("div", el("dl", *rows, class_="facts"), class_="panel"),
+            ),
+        ]
+    )
+
+
+def _method(emission: Emission) -> Markup:
+    terms = [
+        (
+            "reference",
+            "the textbook chip: a full square U and V for every tile (Clements), two phases an"
+            " MZI on the upper arm modulo 2π, one attenuator a singular value",
+        ),
+        ("exact", "the same function after the lossless passes"),
+        ("active", "a phase with a heater; it costs power and can be tuned"),
+        ("passive", "a fixed phase, drawn as waveguide length; no power, never counted as removed"),
+        ("power", "Σ |phase| / π · Pπ over all heaters"),
+    ]
+    if emission.command:
+        terms.append(("command", emission.command))
+    if emission.program.history:
+        terms.append(("pipeline", ", ".join(emission.program.history)))
+    rows: list[Child] = []
+    for term, meaning in terms:
+        code = term in ("command", "pipeline")
+        rows += [el("dt", term), el("dd", el("code", meaning) if code else meaning)]
+    return joined(
+        [
+            el("h2", "How to read this"),
+            el("div", el("dl", *rows), class_="panel"),
+            el(
+                "footer",
+                f"onnx2mzi {__version__}. The numbers are in report.json and layers.csv, every"
+                " phase in phases.csv, the program itself in program.mzi.",
+            ),
+        ]
+    )
