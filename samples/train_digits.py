@@ -17,8 +17,8 @@ What was chosen, and why:
   standard error rule": among equals, the simplest). A network with smaller weights also needs a
   smaller chip, but the network is not tuned for that: pruning had no say in any choice here.
 
-Run it with ``pip install ".[samples]" && python samples/train_digits.py``. It takes about
-80 s on one core. The same versions of numpy and scikit-learn give the same files on the same
+Run it with ``pip install ".[samples]" && python samples/train_digits.py``. It takes about 80 s
+on one core. The same versions of numpy and scikit-learn give the same files on the same
 kind of machine; elsewhere the last bits of the weights may differ.
 """
 
