@@ -1,0 +1,125 @@
+"""An onnxruntime session that is quiet, small, and answers errors in one line."""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx2mzi.emulate.batching import plan
+from onnx2mzi.errors import InputError
+from onnx2mzi.ir import TensorSpec
+
+# onnxruntime's tensor types by the numpy dtype that carries them.
+_DTYPES = {
+    "float": "float32",
+    "double": "float64",
+    "float16": "float16",
+    "string": "object",
+    **{name: name for name in ("int8", "int16", "int32", "int64")},
+    **{name: name for name in ("uint8", "uint16", "uint32", "uint64", "bool")},
+}
+_SILENT = 4
+# The newest IR that onnxruntime 1.31 reads. In protobuf the last value of a field counts.
+_OLDER_IR = b"\x08\x0d"
+
+
+class Session:
+    """A loaded ONNX model: names, shapes, and runs over many samples.
+
+    `inputs` are those that must be given. Raises InputError if onnxruntime refuses the model.
+    """
+
+    def __init__(
+        self, model: bytes | str | Path, *, threads: int = 1, optimize: bool = True, where: str = ""
+    ) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _SILENT
+        if not optimize:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        source = model if isinstance(model, bytes) else str(model)
+        self.where = where or (source if isinstance(source, str) else "")
+        try:
+            self._session = _load(source, options)
+        except Exception as error:  # onnxruntime's errors share no base class.
+            raise InputError(
+                f"onnxruntime refuses the model: {one_line(error)}", where=self.where
+            ) from None
+        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+
+    def run(
+        self,
+        outputs: Sequence[str],
+        inputs: Mapping[str, np.ndarray],
+        *,
+        specs: Sequence[TensorSpec],
+        constant: Mapping[str, np.ndarray] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """`outputs` for all samples of `inputs`, whose shapes are `specs`.
+
+        `constant` are inputs that are the same for every sample.
+        """
+        how = plan(specs, inputs)
+        parts: list[list[np.ndarray]] = [[] for _ in outputs]
+        for chunk in how.chunks(inputs):
+            for part, value in zip(
+                parts, self._once(outputs, {**(constant or {}), **chunk}), strict=True
+            ):
+                part.append(value)
+        return {name: how.joined(part) for name, part in zip(outputs, parts, strict=True)}
+
+    def _once(self, outputs: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        if not outputs:
+            return []
+        try:
+            values = self._session.run(list(outputs), dict(feed))
+        except Exception as error:  # As above.
+            raise InputError(
+                f"onnxruntime cannot run the model: {one_line(error)}", where=self.where
+            ) from None
+        return [_array(value) for value in values]
+
+
+def _load(model: bytes | str, options: object) -> Any:
+    import onnxruntime
+
+    providers = ["CPUExecutionProvider"]
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=providers)
+    except Exception as error:
+        if "Unsupported model IR version" not in str(error):
+            raise
+        data = Path(model).read_bytes() if isinstance(model, str) else model
+        return onnxruntime.InferenceSession(data + _OLDER_IR, options, providers=providers)
+
+
+def _spec(value: Any) -> TensorSpec:
+    match = re.fullmatch(r"tensor\((\w+)\)", value.type)
+    if match is None:
+        return TensorSpec(value.name, "object", ())
+    shape = tuple(None if d in (None, "") else d for d in value.shape or ())
+    return TensorSpec(value.name, _DTYPES.get(match[1], match[1]), shape)
+
+
+def _array(value: object) -> np.ndarray:
+    if isinstance(value, np.ndarray):
+        return value
+    values = value if isinstance(value, list) else [value]
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def one_line(error: Exception) -> str:
+    """onnxruntime's message without its codes, source lines and line breaks."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"^/\S+\.cc:\d+ .*?\) (?=[A-Z])", "", text)
+    text = re.sub(r"^Load model from .*? failed: ?", "", text)
+    return text[:400] or type(error).__name__

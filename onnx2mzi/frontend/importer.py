@@ -1,0 +1,185 @@
+"""An ONNX model becomes a program: linear layers, and a host graph for the rest."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from onnx import ModelProto, NodeProto, TensorProto
+
+from onnx2mzi.emulate.host import HostRunner
+from onnx2mzi.errors import InputError, UsageError
+from onnx2mzi.frontend.electronic import UNSUPPORTED, hidden, operator
+from onnx2mzi.frontend.fold import Constants
+from onnx2mzi.frontend.host import HostGraph, build_host, ranks, tensor_spec
+from onnx2mzi.frontend.lowerings import LOWERINGS, Lowered, Part, Scope
+from onnx2mzi.frontend.names import layer_name, node_label
+from onnx2mzi.frontend.select import Selection
+from onnx2mzi.frontend.source import read_source
+from onnx2mzi.frontend.tensors import TensorReader, tensors_of
+from onnx2mzi.frontend.validate import check_model, check_names, in_order
+from onnx2mzi.ir import (
+    Electronic,
+    Host,
+    LinearLayer,
+    Loc,
+    Operand,
+    Program,
+    Stage,
+    TensorSpec,
+)
+
+NO_SHAPES: Mapping[str, Sequence[int]] = MappingProxyType({})
+
+
+def import_model(
+    model: str | Path | bytes | ModelProto,
+    *,
+    ports: int = 64,
+    only: Collection[str] = (),
+    exclude: Collection[str] = (),
+    input_shapes: Mapping[str, Sequence[int]] = NO_SHAPES,
+) -> Program:
+    """The program of an ONNX model, stage LINEAR, for a chip whose tiles have `ports` ports.
+
+    Every Gemm and MatMul with a constant operand becomes a layer; `only` and `exclude` choose
+    by node or layer name (or pattern). What else is linear is in `host.electronic`, with its
+    reason. `input_shapes` fills unknown dimensions of the model's inputs (a symbolic first
+    dimension stays symbolic: it counts samples).
+
+    A graph input that is also an initializer is a constant here, as IR 3 has it.
+    Raises InputError if the model is refused, UsageError if an option names what is not there.
+    """
+    source = read_source(model)
+    where = str(model) if isinstance(model, str | Path) else "the model"
+    opset = check_model(source.model, where)
+    graph = source.model.graph
+    check_names(graph, where)
+    nodes = in_order(graph, where)
+    reader = TensorReader(source.file, source.folder)
+    for tensor in tensors_of(graph):
+        reader.check(tensor)
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    walk = _Walk(source.model, source.file, opset, Constants(initializers, nodes, reader))
+    selection = Selection(only, exclude)
+    for node in nodes:
+        walk.take(node, selection)
+    selection.finish(where)
+    if not walk.layers:
+        raise _nothing_linear(walk.electronic, where)
+    inputs = [value for value in graph.input if value.name not in initializers]
+    parts = HostGraph(
+        walk.nodes, {**initializers, **walk.constants}, inputs, graph.output, walk.layers
+    )
+    host = Host(
+        build_host(source.model, parts, reader, where),
+        _shaped([tensor_spec(value) for value in inputs], input_shapes),
+        tuple(tensor_spec(value) for value in graph.output),
+        tuple(walk.electronic),
+    )
+    # What onnxruntime refuses must be refused before any work is done.
+    HostRunner(host, optimize=False, where=where)
+    return Program(source.name, Stage.LINEAR, ports, tuple(walk.layers), host)
+
+
+class _Walk:
+    """Takes the nodes in order and gathers layers, host nodes and what stays electronic."""
+
+    def __init__(self, model: ModelProto, file: str, opset: int, constants: Constants) -> None:
+        graph = model.graph
+        self._model, self._file, self._opset = model, file, opset
+        self._values = constants
+        self._ranks = ranks(graph)
+        self._places = {id(node): k for k, node in enumerate(graph.node)}
+        self._taken = _reserved(graph.node, [tensor.name for tensor in graph.initializer])
+        self.layers: list[LinearLayer] = []
+        self.nodes: list[NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
+        self.electronic: list[Electronic] = []
+
+    def take(self, node: NodeProto, selection: Selection) -> None:
+        label = node_label(node, self._places.get(id(node), len(self.nodes)))
+        self.electronic.extend(hidden(node, label, self._model, self._file))
+        op = operator(node)
+        lowering = LOWERINGS.get(op)
+        if lowering is None:
+            self.nodes.append(node)
+            if op in UNSUPPORTED:
+                why = selection.refused(label) or UNSUPPORTED[op]
+                self._stays(Loc(self._file, label, node.op_type), why)
+            return
+        name = layer_name(label, node.op_type, self._taken)
+        loc = Loc(self._file, label, node.op_type)
+        scope = Scope(self._values, self._ranks, self._opset, name, loc)
+        refused = selection.refused(label, name)
+        result = None if refused else lowering(node, scope)
+        if isinstance(result, Lowered):
+            self.nodes.extend(result.nodes)
+            self.constants.update((tensor.name, tensor) for tensor in result.constants)
+            self.layers.extend(_layer(part, scope) for part in result.parts)
+            return
+        self.nodes.append(node)
+        if refused or result:
+            self._stays(loc, refused or (result.why if result else ""))
+
+    def _stays(self, loc: Loc, why: str) -> None:
+        self.electronic.append(Electronic(loc, why))
+
+
+def _layer(part: Part, scope: Scope) -> LinearLayer:
+    binding = scope.binding(part.suffix)
+    return LinearLayer(
+        scope.layer + part.suffix,
+        part.weight,
+        Operand(part.source, part.axis, binding, part.transposed, part.dtype),
+        replace(scope.loc, tensor=part.tensor),
+    )
+
+
+def _reserved(nodes: Sequence[NodeProto], names: Sequence[str]) -> set[str]:
+    """Layer names whose values a model that we wrote ourselves already has."""
+    made = [name for node in nodes for name in (*node.input, *node.output)]
+    ours = (name.split("/") for name in (*made, *names) if name.startswith("onnx2mzi/"))
+    return {path[1].casefold() for path in ours}
+
+
+def _shaped(
+    specs: Sequence[TensorSpec], shapes: Mapping[str, Sequence[int]]
+) -> tuple[TensorSpec, ...]:
+    known = {spec.name for spec in specs}
+    for name in shapes:
+        if name not in known:
+            told = ", ".join(f"'{other}'" for other in sorted(known))
+            raise UsageError(
+                f"the model has no input '{name}'", where="--input-shape", hint=f"inputs: {told}"
+            )
+    return tuple(_with_shape(spec, shapes.get(spec.name)) for spec in specs)
+
+
+def _with_shape(spec: TensorSpec, given: Sequence[int] | None) -> TensorSpec:
+    if given is None:
+        return spec
+    declared = spec.shape or (None,) * len(given)
+    fits = len(declared) == len(given) and all(
+        g > 0 and (not isinstance(d, int) or d == g) for d, g in zip(declared, given, strict=True)
+    )
+    if not fits:
+        raise UsageError(
+            f"input '{spec.name}' has shape {list(declared)}, which cannot be {list(given)}",
+            where="--input-shape",
+        )
+    # The first dimension, if free, counts samples.
+    first = given[0] if declared and isinstance(declared[0], int) else declared[:1]
+    shape = (first, *given[1:]) if isinstance(first, int) else (*first, *given[1:])
+    return replace(spec, shape=shape)
+
+
+def _nothing_linear(electronic: Sequence[Electronic], where: str) -> InputError:
+    reasons = Counter(f"{item.loc.op}: {item.why}" for item in electronic)
+    told = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    return InputError(
+        "no linear layer can be compiled" + (f" ({told})" if told else ""),
+        where=where,
+        hint="the chip takes Gemm and MatMul nodes with a constant weight",
+    )
