@@ -1,0 +1,126 @@
+"""What a technology makes of a tile: its columns, its worst loss, its pads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx2mzi.ir import LinearLayer, Mesh, MeshTile, Program
+from onnx2mzi.physics.arrays import Real
+from onnx2mzi.physics.loss import DARK_DB, worst_loss_db
+from onnx2mzi.physics.shifter import Drive, ShifterState
+from onnx2mzi.tech import Technology
+from onnx2mzi.tech.geometry import ColumnPlan, attenuators_um, cells, plan_columns
+from onnx2mzi.tech.paths import attenuator_losses_db, cell_losses_db, column_losses_db
+
+
+def mesh_plan(mesh: Mesh, technology: Technology) -> ColumnPlan:
+    """The lengths of a mesh's columns."""
+    return plan_columns(
+        technology,
+        ports=mesh.ports,
+        column=mesh.column,
+        theta_state=mesh.theta_state,
+        phi_state=mesh.phi_state,
+        out_state=mesh.out_state,
+        drive=mesh.drive,
+    )
+
+
+def _through_mesh_db(mesh: Mesh, technology: Technology, entering_db: Real) -> Real:
+    sizes, plan = cells(technology), mesh_plan(mesh, technology)
+    cell_db = cell_losses_db(
+        technology,
+        sizes,
+        plan,
+        column=mesh.column,
+        theta_state=mesh.theta_state,
+        phi_state=mesh.phi_state,
+        drive=mesh.drive,
+    )
+    return worst_loss_db(
+        column=mesh.column,
+        port=mesh.port,
+        cell_db=cell_db,
+        swaps=mesh.theta_rad == 0.0,
+        column_db=column_losses_db(technology, sizes, plan, drive=mesh.drive),
+        entering_db=entering_db,
+    )
+
+
+def tile_loss_db(tile: MeshTile, technology: Technology) -> float:
+    """Loss of the worst path from an input to an output of the tile, in dB.
+
+    Guides, bends, couplers, crossings, heaters; not the attenuation that computes (attenuators
+    count as open), nor coupling to fibres. 0 for a tile without channels.
+    """
+    channels = len(tile.sigma)
+    if channels == 0:
+        return 0.0
+    behind_v = _through_mesh_db(tile.v, technology, np.zeros(tile.v.ports))
+    length = attenuators_um(technology, tile.sigma.state)
+    entering = np.full(tile.u.ports, DARK_DB)
+    entering[:channels] = behind_v[:channels] + attenuator_losses_db(
+        technology, cells(technology), length, tile.sigma.state
+    )
+    return float(_through_mesh_db(tile.u, technology, entering).max())
+
+
+def layer_loss_db(layer: LinearLayer, technology: Technology) -> float | None:
+    """The worst tile of the layer, in dB: light is detected behind every tile. None: no tiles."""
+    losses = [
+        tile_loss_db(tile, technology)
+        for grid in layer.grids
+        for tile in grid.tiles
+        if isinstance(tile, MeshTile)
+    ]
+    return max(losses, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class PadCount:
+    """Pads for signals, one a driven heater, and for grounds, one a column that has heaters."""
+
+    signals: int = 0
+    grounds: int = 0
+
+    @property
+    def total(self) -> int:
+        """All pads."""
+        return self.signals + self.grounds
+
+    def __add__(self, other: "PadCount") -> "PadCount":
+        return PadCount(self.signals + other.signals, self.grounds + other.grounds)
+
+
+def layer_pads(layer: LinearLayer) -> PadCount:
+    """Pads of all tiles of the layer."""
+    total = PadCount()
+    for grid in layer.grids:
+        for tile in grid.tiles:
+            if isinstance(tile, MeshTile):
+                total += tile_pads(tile)
+    return total
+
+
+def tile_pads(tile: MeshTile) -> PadCount:
+    """Pads of a tile: every active phase one signal, two with push-pull (a heater an arm);
+    every column with heaters, and the attenuators and outputs as one column each, one ground."""
+    total = PadCount()
+    for mesh in (tile.v, tile.u):
+        theta = mesh.theta_state == ShifterState.ACTIVE
+        phi = mesh.phi_state == ShifterState.ACTIVE
+        out = int(np.count_nonzero(mesh.out_state == ShifterState.ACTIVE))
+        phases = int(np.count_nonzero(theta) + np.count_nonzero(phi))
+        columns = len(np.unique(mesh.column[theta | phi]))
+        total += PadCount(phases * _heaters(mesh.drive) + out, columns + (out > 0))
+    attenuators = int(np.count_nonzero(tile.sigma.state == ShifterState.ACTIVE))
+    return total + PadCount(attenuators * _heaters(tile.sigma.drive), int(attenuators > 0))
+
+
+def _heaters(drive: Drive) -> int:
+    return 2 if drive is Drive.PUSH_PULL else 1
+
+
+def program_pads(program: Program) -> PadCount:
+    """Pads of the whole chip."""
+    return sum((layer_pads(layer) for layer in program.layers), PadCount())
