@@ -6,7 +6,7 @@ Ottosson, "A perceptual color space for image processing" (2020), gives the matr
 import math
 
 BINS = 32
-LIGHTNESS, CHROMA = 0.70, 0.135
+LIGHTNESS, CHROMA = 0.70, 0.125
 # Phase 0 is blue, +-pi is amber: the two settings that matter most lie opposite.
 HUE_AT_ZERO = math.radians(258.0)
 

@@ -57,9 +57,8 @@ def page(emission: Emission, report: Row, *, tiles_per_layer: int) -> str:
 
 
 def _header(report: Row) -> Markup:
-    layers = len(report["layers"])
     facts = [
-        f"{layers} linear layer{'' if layers == 1 else 's'} on the chip",
+        f"{text.plural(len(report['layers']), 'linear layer')} on the chip",
         f"technology {report['technology']}",
         f"up to {report['ports']} ports a mesh",
         f"stage {report['stage']}",
@@ -99,6 +98,9 @@ def fidelity_sentence(report: Row) -> str:
             f" {text.percent(report['accuracy'], 2)}"
             f" ({text.points(report['accuracy_drop'])}){number}{where}."
         )
+    changed = report.get("changed_answers")
+    if changed is not None:
+        parts.append(f"The answer (top class) changes for {text.percent(changed)} of the samples.")
     error = report["max_rel_error"]
     if error is not None and error <= SAME:
         parts.append(
@@ -137,7 +139,8 @@ def _compared(report: Row, keys: tuple[str, str, str], show: Any) -> Markup | No
     ):
         if value is not None:
             rows += [el("span", name), bar(value / max(reference, exact or 0, now), kind)]
-            rows.append(el("span", show(value), class_="value"))
+            share = el("small", text.percent(value / reference))
+            rows.append(el("span", show(value), share, class_="value"))
     return el("div", *rows, class_="compare")
 
 
@@ -171,15 +174,16 @@ def _cards(report: Row) -> Markup:
         _card(
             "MZIs",
             text.count(report["mzis"]),
-            f"and {text.count(report['crossings'])} crossings",
+            f"and {text.plural(report['crossings'], 'crossing')}",
             _compared(report, mzis, text.count),
         ),
     ]
+    small = []
     accuracy = report["accuracy"]
     if accuracy is not None:
         was = f"was {text.percent(report['accuracy_reference'], 2)}"
-        cards.append(_card("Accuracy", text.percent(accuracy, 2), was))
-    cards += [
+        small.append(_card("Accuracy", text.percent(accuracy, 2), was))
+    small += [
         _card(
             "Largest error of an output",
             text.significant(report["max_rel_error"]),
@@ -188,10 +192,10 @@ def _cards(report: Row) -> Markup:
         _card("Depth", text.count(report["depth_columns"]), "columns of MZIs"),
     ]
     if report["area_mm2"] is not None:
-        cards.append(_card("Area", text.area(report["area_mm2"]), "as placed"))
+        small.append(_card("Area", text.area(report["area_mm2"]), "as placed"))
     if report["loss_db_worst"] is not None:
-        cards.append(_card("Worst loss", text.loss(report["loss_db_worst"]), "guide to guide"))
-    return el("div", *cards, class_="cards")
+        small.append(_card("Worst loss", text.loss(report["loss_db_worst"]), "guide to guide"))
+    return joined([el("div", *cards, class_="cards"), el("div", *small, class_="cards small")])
 
 
 # ---- layers -------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from onnx2mzi.physics.shifter import ShifterState
 
 COLUMN, ROW = 15.0, 10.0
 MARGIN, GAP, LABEL = 14.0, 26.0, 16.0
+PAGE_PX, LARGEST_SCALE, LABEL_PX = 1100.0, 2.2, 12.0
 # Up to this many MZIs every one says its setting when pointed at.
 NAMED = 200
 
@@ -43,6 +44,9 @@ def tile_picture(tile: MeshTile, title: str) -> Markup:
     u_left = s_left + COLUMN + GAP
     right = u_left + _width(tile.u)
     width, height = right + MARGIN, LABEL + guides * ROW + 6
+    scale = min(LARGEST_SCALE, PAGE_PX / width)
+    size = LABEL_PX / scale
+    top = LABEL - size - 4
     strokes, hints = _Strokes(), list[Markup]()
     channels = len(tile.sigma)
     for p in range(channels):
@@ -55,7 +59,8 @@ def tile_picture(tile: MeshTile, title: str) -> Markup:
     _draw_attenuators(strokes, hints if named else None, tile.sigma, s_left)
     _draw_mesh(strokes, hints if named else None, tile.u, u_left, "U", channels)
     labels = [
-        el("text", text, x=x, y=9) for text, x in (("V", v_left), ("Σ", s_left + 4), ("U", u_left))
+        el("text", text, x=x, y=LABEL - 5, font_size=size)
+        for text, x in (("V", v_left), ("Σ", s_left + 4), ("U", u_left))
     ]
     return el(
         "svg",
@@ -64,8 +69,8 @@ def tile_picture(tile: MeshTile, title: str) -> Markup:
         el("g", *labels, class_="labels"),
         el("g", *hints, class_="hints") if hints else None,
         class_="mesh",
-        viewBox=f"0 0 {short(width)} {short(height)}",
-        style=f"max-width:{short(min(2.2, 1100 / width) * width)}px",
+        viewBox=f"0 {short(top)} {short(width)} {short(height - top)}",
+        style=f"max-width:{short(scale * width)}px",
         role="img",
     )
 

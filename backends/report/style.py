@@ -23,7 +23,7 @@ h3 small{display:block;font-weight:400;color:var(--soft);font-size:12px}
 p{margin:0 0 12px;max-width:78ch}
 .over{color:var(--accent);font-weight:600;font-size:12px;letter-spacing:.06em;
 text-transform:uppercase}
-.sub,.note{color:var(--soft)}.note{font-size:13px}
+.sub,.note{color:var(--soft)}.note{font-size:13px;max-width:100ch}
 .sub span+span::before{content:"·";margin:0 8px;color:var(--faint)}
 code{font:12px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
 overflow-wrap:anywhere}
@@ -32,7 +32,8 @@ background:var(--goodbg)}
 .verdict.unsure{border-color:var(--warn);background:var(--warnbg)}
 .verdict b{display:block;font-size:17px;line-height:1.35}
 .verdict span{color:var(--soft)}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(250px,1fr));gap:12px}
+.cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:12px}
+.cards.small{grid-template-columns:repeat(auto-fit,minmax(200px,1fr));margin-top:12px}
 .card,.panel,figure{background:var(--card);border:1px solid var(--line);border-radius:10px}
 .card{padding:14px 16px}
 .card .what{color:var(--soft);font-size:12px}
@@ -41,7 +42,8 @@ background:var(--goodbg)}
 margin-left:6px}
 .compare{display:grid;grid-template-columns:62px 1fr auto;gap:3px 8px;align-items:center;
 margin-top:8px;font-size:12px;color:var(--soft)}
-.compare .value{text-align:right}
+.compare .value{text-align:right;white-space:nowrap}.compare small{display:inline-block;width:46px;
+color:var(--faint)}
 .track{display:block;height:7px;border-radius:4px;background:var(--track);overflow:hidden}
 .track i{display:block;height:100%;border-radius:4px;background:var(--accent)}
 .track i.ref{background:var(--ref)}.track i.exact{background:var(--mid)}
@@ -75,7 +77,7 @@ details>summary{cursor:pointer;margin-top:14px;font-weight:600}
 svg{display:block}
 svg.mesh{width:100%;height:auto}svg.mesh.key{width:18px;height:18px;flex:none}
 svg.mesh path{fill:none}
-svg.mesh .labels{font-size:9px;fill:var(--soft);font-weight:600}
+svg.mesh .labels{fill:var(--soft);font-weight:600}
 svg.mesh .hints rect{fill:transparent}svg.mesh .hints rect:hover{fill:var(--ink);opacity:.12}
 .mesh .g{stroke:var(--guide);stroke-width:1}.mesh .dark{stroke:var(--dark);stroke-width:1}
 .mesh .dump{stroke:var(--guide);stroke-width:1}

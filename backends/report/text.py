@@ -8,6 +8,11 @@ def count(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
+def plural(value: float | None, noun: str) -> str:
+    """1 crossing, 2 crossings."""
+    return f"{count(value)} {noun}{'' if value == 1 else 's'}"
+
+
 def percent(fraction: float | None, digits: int = 1) -> str:
     """0.0512 as 5.1 %; what is not zero does not read as zero."""
     if fraction is None:

@@ -52,11 +52,11 @@ def _figure(emission: Emission, layer: LinearLayer, g: int, t: int, tile: MeshTi
     census = tile_census(tile, emission.technology.p_pi_mw)
     name = f"{layer.name}.g{g}.t{t}"
     facts = [
-        f"{len(tile.outputs)} × {len(tile.inputs)}, {len(tile.sigma)} channels",
-        f"{text.count(census.mzis)} MZIs",
+        f"{len(tile.outputs)} × {len(tile.inputs)}, {text.plural(len(tile.sigma), 'channel')}",
+        text.plural(census.mzis, "MZI"),
         f"{text.count(census.phases_active)} active",
         f"{text.count(census.phases_passive)} passive",
-        f"{text.count(census.crossings)} crossings",
+        text.plural(census.crossings, "crossing"),
         f"{text.power(census.power_mw)}",
         f"gain {text.significant(tile.gain)}",
     ]
