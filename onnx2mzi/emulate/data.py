@@ -47,14 +47,18 @@ def split(dataset: Dataset) -> tuple[Dataset, Dataset]:
     return dataset.take(slice(0, None, 2)), dataset.take(slice(1, None, 2))
 
 
-def load_data(path: str | Path, host: Host) -> Dataset:
-    """The samples of an .npz: arrays named as the model's inputs, or `x`; labels `y`.
+def load_data(data: str | Path | Mapping[str, np.ndarray], host: Host) -> Dataset:
+    """The samples of an .npz, or of arrays at hand: named as the model's inputs, or `x`; labels
+    `y`.
 
     Arrays are reshaped to the model's input when the sizes of a sample agree, and cast to its
     type; values are never scaled. Raises InputError if something is missing or does not fit.
     """
-    path = Path(path)
-    arrays = _read(path)
+    if isinstance(data, Mapping):
+        path, arrays = Path("data"), {name: np.asarray(data[name]) for name in data}
+    else:
+        path = Path(data)
+        arrays = _read(path)
     notes: list[str] = []
     inputs = {}
     for spec in host.inputs:

@@ -65,7 +65,9 @@ class Session:
 
         `constant` are inputs that are the same for every sample.
         """
+        inputs = {name: np.asarray(array) for name, array in inputs.items()}
         how = plan(specs, inputs)
+        inputs = {spec.name: _cast(inputs[spec.name], spec.dtype) for spec in specs}
         parts: list[list[np.ndarray]] = [[] for _ in outputs]
         for chunk in how.chunks(inputs):
             for part, value in zip(
@@ -105,6 +107,12 @@ def _spec(value: Any) -> TensorSpec:
         return TensorSpec(value.name, "object", ())
     shape = tuple(None if d in (None, "") else d for d in value.shape or ())
     return TensorSpec(value.name, _DTYPES.get(match[1], match[1]), shape)
+
+
+def _cast(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Floats of another width are cast; onnxruntime refuses all other differences."""
+    floats = array.dtype.kind == "f" and dtype in ("float16", "float32", "float64")
+    return array.astype(dtype, copy=False) if floats else array
 
 
 def _array(value: object) -> np.ndarray:
