@@ -9,21 +9,25 @@ import numpy.typing as npt
 
 from onnx2mzi.kernels import reference
 from onnx2mzi.kernels.check import (
+    EXACT_TOLERANCE,
     F64,
     I32,
     KernelError,
     Matrix,
     as_matrix,
     as_numbers,
+    nearest_unitary,
     orthonormal_rows,
 )
 from onnx2mzi.kernels.mesh import (
     BalancedMesh,
     clements_layout,
     columns_layout,
+    nulling_order,
     reck_layout,
     rows_layout,
 )
+from onnx2mzi.kernels.native import Extension, extension
 
 Scheme = Literal["clements", "reck"]
 
@@ -83,11 +87,62 @@ def decompose(u: npt.ArrayLike, scheme: Scheme = "clements") -> BalancedMesh:
     Raises KernelError for NaN, infinity, a matrix that is not square or not unitary.
     """
     _check_scheme(scheme)
-    w = orthonormal_rows(_square(u), "matrix")
-    n = len(w)
+    w = _square(u)
     if scheme == "clements":
-        return reference.clements(w, clements_layout(n))
-    return reference.rows(w, n - 1, reck_layout(n))
+        return _clements(w[None])[0]
+    native = extension()
+    if native is None:
+        return reference.rows(orthonormal_rows(w, "matrix"), len(w) - 1, reck_layout(len(w)))
+    return _isometry(native, w, False, "matrix")
+
+
+def _clements(stack: Matrix) -> MeshBatch:
+    """Rectangular meshes of a contiguous stack (B, n, n) of finite numbers."""
+    batch, n = stack.shape[:2]
+    column, port = clements_layout(n)
+    theta, phi, out = (
+        np.empty((batch, len(port))),
+        np.empty((batch, len(port))),
+        np.empty((batch, n)),
+    )
+    meshes = MeshBatch(n, column, port, theta, phi, out)
+    native = extension()
+    if native is None:
+        for i, w in enumerate(stack):
+            mesh = reference.clements(orthonormal_rows(w, "matrix"), (column, port))
+            theta[i], phi[i], out[i] = mesh.theta, mesh.phi, mesh.out
+        return meshes
+    defect = np.empty(batch)
+    cx = int(np.iscomplexobj(stack))
+    native.clements(cx, n, batch, stack, theta, phi, out, defect)
+    # What nulling leaves beside a unitary diagonal tells how far the matrix is from unitary.
+    for bad in np.flatnonzero(~(defect <= EXACT_TOLERANCE)).tolist():
+        w = nearest_unitary(stack[bad], "matrix")
+        native.clements(cx, n, 1, w, theta[bad], phi[bad], out[bad], defect[:1])
+    return meshes
+
+
+def _isometry(native: Extension, a: Matrix, transposed: bool, name: str) -> BalancedMesh:
+    """The truncated triangle of the rows of a, or, transposed, of its columns."""
+    r, n = a.shape[::-1] if transposed else a.shape
+    channels = min(r, n - 1)
+    column, port = nulling_order(n, channels)
+    if transposed:
+        column = n + r - 3 - column
+    order = np.lexsort((port, column))
+    theta, phi, out = np.empty(len(port)), np.empty(len(port)), np.empty(n)
+    cx, t = int(np.iscomplexobj(a)), int(transposed)
+    if not native.isometry(cx, r, n, t, a, theta, phi, out) <= EXACT_TOLERANCE:
+        a = nearest_unitary(a, name)
+        native.isometry(cx, r, n, t, a, theta, phi, out)
+    return BalancedMesh.trusted(
+        n,
+        np.ascontiguousarray(column[order]),
+        port[order],
+        theta[order],
+        phi[order],
+        out,
+    )
 
 
 def decompose_many(u: npt.ArrayLike, scheme: Scheme = "clements") -> MeshBatch:
@@ -96,8 +151,10 @@ def decompose_many(u: npt.ArrayLike, scheme: Scheme = "clements") -> MeshBatch:
     w = as_numbers(u, "stack of matrices")
     if w.ndim != 3 or w.shape[1] != w.shape[2] or w.size == 0:
         raise KernelError(f"expected a stack of square matrices, got shape {w.shape}")
+    if scheme == "clements":
+        return _clements(w)
     n = w.shape[1]
-    column, port = clements_layout(n) if scheme == "clements" else reck_layout(n)
+    column, port = reck_layout(n)
     meshes = [decompose(m, scheme) for m in w]
     return MeshBatch(
         n,
@@ -129,10 +186,13 @@ def decompose_rows(a: npt.ArrayLike) -> BalancedMesh:
     r, n = w.shape
     if r > n:
         raise KernelError(f"{r} rows of {n} entries cannot be orthonormal")
-    w = orthonormal_rows(w, "matrix with orthonormal rows")
+    name = "matrix with orthonormal rows"
     if r >= n - 1:
-        return decompose(_completed(w))
-    return reference.rows(w, r, rows_layout(n, r))
+        return decompose(_completed(orthonormal_rows(w, name)))
+    native = extension()
+    if native is None:
+        return reference.rows(orthonormal_rows(w, name), r, rows_layout(n, r))
+    return _isometry(native, w, False, name)
 
 
 def decompose_columns(a: npt.ArrayLike) -> BalancedMesh:
@@ -144,7 +204,11 @@ def decompose_columns(a: npt.ArrayLike) -> BalancedMesh:
     m, r = w.shape
     if r > m:
         raise KernelError(f"{r} columns of {m} entries cannot be orthonormal")
-    w = np.ascontiguousarray(orthonormal_rows(w.T, "matrix with orthonormal columns").T)
+    name = "matrix with orthonormal columns"
+    native = extension()
+    if native is not None and r < m - 1:
+        return _isometry(native, w, True, name)
+    w = np.ascontiguousarray(orthonormal_rows(w.T, name).T)
     if r >= m - 1:
         return decompose(np.ascontiguousarray(_completed(w.T).T))
     return reference.columns(w, columns_layout(m, r))

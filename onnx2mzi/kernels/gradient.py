@@ -8,7 +8,11 @@ import numpy.typing as npt
 from onnx2mzi.kernels import reference
 from onnx2mzi.kernels.check import C128, F64, KernelError
 from onnx2mzi.kernels.mesh import BalancedMesh
-from onnx2mzi.kernels.propagate import as_fields, propagate
+from onnx2mzi.kernels.native import extension, mesh_arguments, native_available
+from onnx2mzi.kernels.propagate import as_fields, build, propagate
+
+WIDE = 8
+"""Batches of so many times the ports go through the matrix of the mesh."""
 
 
 class Gradients(NamedTuple):
@@ -39,20 +43,42 @@ def vjp(
     Raises KernelError for shapes that do not fit and for NaN or infinity.
     """
     g = _complex(grad_y, mesh.ports, "grad_y")
+    if y is None and x is not None and g.shape[1] >= WIDE * mesh.ports and native_available():
+        return _wide(mesh, _complex(x, mesh.ports, "x"), g)
     if y is not None:
         v = _complex(y, mesh.ports, "y")
     elif x is not None:
-        v = propagate(mesh, x).astype(np.complex128, copy=False)
+        v = _complex(propagate(mesh, x), mesh.ports, "x")
     else:
         raise KernelError("vjp needs the inputs x or the outputs y")
-    if v.shape != g.shape:
-        raise KernelError(f"grad_y of shape {g.shape} does not fit fields of shape {v.shape}")
-    return Gradients(*reference.vjp(mesh, v, g))
+    return _vjp(mesh, v, g)
+
+
+def _vjp(mesh: BalancedMesh, y: C128, g: C128) -> Gradients:
+    if y.shape != g.shape:
+        raise KernelError(f"grad_y of shape {g.shape} does not fit fields of shape {y.shape}")
+    native = extension()
+    if native is None:
+        return Gradients(*reference.vjp(mesh, y, g))
+    result = Gradients(
+        np.empty(mesh.count), np.empty(mesh.count), np.empty(mesh.ports), np.empty_like(g)
+    )
+    native.vjp(mesh_arguments(mesh), y.shape[1], y, g, *result)
+    return result
+
+
+def _wide(mesh: BalancedMesh, x: C128, g: C128) -> Gradients:
+    """Through the matrix U: dL/dU is a product, and U takes the place of the fields."""
+    if x.shape != g.shape:
+        raise KernelError(f"grad_y of shape {g.shape} does not fit fields of shape {x.shape}")
+    u = build(mesh).astype(np.complex128, copy=False)
+    grads = _vjp(mesh, u, np.ascontiguousarray(g @ x.conj().T))
+    return grads._replace(x=np.ascontiguousarray(u.conj().T @ g))
 
 
 def forward_taps(mesh: BalancedMesh, x: npt.ArrayLike) -> C128:
     """Fields (K, 2, B) at the two inputs of each MZI for inputs x (ports, B)."""
-    return reference.forward_taps(mesh, _complex(x, mesh.ports, "x"))
+    return _taps(mesh, _complex(x, mesh.ports, "x"), False)
 
 
 def backward_taps(mesh: BalancedMesh, w: npt.ArrayLike) -> C128:
@@ -62,4 +88,13 @@ def backward_taps(mesh: BalancedMesh, w: npt.ArrayLike) -> C128:
     backward[k, 0, j] dc[0] + backward[k, 1, j] dc[1]; the derivative by theta_k is therefore
     backward[k].T @ (dM/dtheta) @ forward[k].
     """
-    return reference.backward_taps(mesh, _complex(w, mesh.ports, "w"))
+    return _taps(mesh, _complex(w, mesh.ports, "w"), True)
+
+
+def _taps(mesh: BalancedMesh, x: C128, transposed: bool) -> C128:
+    native = extension()
+    if native is None:
+        return (reference.backward_taps if transposed else reference.forward_taps)(mesh, x)
+    taps = np.empty((mesh.count, 2, x.shape[1]), dtype=np.complex128)
+    native.taps(mesh_arguments(mesh), x, x.shape[1], int(transposed), taps)
+    return taps

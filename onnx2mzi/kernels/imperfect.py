@@ -12,6 +12,7 @@ import numpy.typing as npt
 from onnx2mzi.kernels import reference
 from onnx2mzi.kernels.check import C128, F64, KernelError
 from onnx2mzi.kernels.mesh import BalancedMesh
+from onnx2mzi.kernels.native import extension, mesh_arguments
 from onnx2mzi.kernels.propagate import as_fields
 
 QUANTITIES = 5
@@ -140,6 +141,11 @@ def propagate_imperfect(
     _arguments(seed, first, count)
     v = as_fields(x, mesh.ports, "x").astype(np.complex128, copy=False)
     out = np.empty((count, *v.shape), dtype=np.complex128)
+    native = extension()
+    if native is not None:
+        a = mesh_arguments(mesh)
+        native.imperfect(a, v, v.shape[1], errors.scales(), seed, first, count, out)
+        return out
     d = reference.output_factors(mesh, False)
     for i in range(count):
         drawn = _sample(mesh, errors, seed, first + i, 1)[0]

@@ -128,16 +128,15 @@ def reck_layout(ports: int) -> tuple[I32, I32]:
     return _parallelogram(ports, ports - 1)
 
 
-def _parallelogram(ports: int, channels: int) -> tuple[I32, I32]:
-    channel, port = _parallelogram_order(ports, channels)
-    return _sorted((2 * channel + ports - 2 - port).astype(np.int32), port.astype(np.int32))
-
-
-def _parallelogram_order(
-    ports: int, channels: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def nulling_order(ports: int, channels: int) -> tuple[I32, I32]:
+    """(column, port) of the truncated triangle row by row, each from the last port upwards."""
     channel, step = np.nonzero(np.add.outer(np.arange(channels), np.arange(ports - 1)) < ports - 1)
-    return channel, ports - 2 - step
+    port = ports - 2 - step
+    return (2 * channel + ports - 2 - port).astype(np.int32), port.astype(np.int32)
+
+
+def _parallelogram(ports: int, channels: int) -> tuple[I32, I32]:
+    return _sorted(*nulling_order(ports, channels))
 
 
 def _check_channels(ports: int, channels: int) -> None:

@@ -3,35 +3,124 @@
 import functools
 import logging
 import os
-from types import ModuleType
+from typing import Protocol, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from onnx2mzi.kernels.mesh import BalancedMesh
 
 _LOG = logging.getLogger("onnx2mzi.kernels")
+_ENVIRONMENT = "ONNX2MZI_KERNELS"
+
+Buffer: TypeAlias = npt.NDArray[np.generic]
+MeshArguments: TypeAlias = tuple[int, int, Buffer, Buffer, Buffer, Buffer, Buffer]
+
+
+class Extension(Protocol):
+    """The functions of the compiled module; all results go to the arrays given last."""
+
+    def select(self, limit: str, /) -> str: ...
+    def clements(
+        self,
+        cx: int,
+        n: int,
+        batch: int,
+        u: Buffer,
+        theta: Buffer,
+        phi: Buffer,
+        out: Buffer,
+        defect: Buffer,
+        /,
+    ) -> None: ...
+    def isometry(
+        self,
+        cx: int,
+        rows: int,
+        ports: int,
+        transposed: int,
+        a: Buffer,
+        theta: Buffer,
+        phi: Buffer,
+        out: Buffer,
+        /,
+    ) -> float: ...
+    def forward(
+        self, mesh: MeshArguments, cx: int, x: Buffer | None, batch: int, y: Buffer, /
+    ) -> None: ...
+    def cells(
+        self, mesh: MeshArguments, cells: Buffer, x: Buffer, batch: int, y: Buffer, /
+    ) -> None: ...
+    def vjp(
+        self,
+        mesh: MeshArguments,
+        batch: int,
+        y: Buffer,
+        g: Buffer,
+        theta: Buffer,
+        phi: Buffer,
+        out: Buffer,
+        x: Buffer,
+        /,
+    ) -> None: ...
+    def taps(
+        self, mesh: MeshArguments, x: Buffer, batch: int, transposed: int, taps: Buffer, /
+    ) -> None: ...
+    def imperfect(
+        self,
+        mesh: MeshArguments,
+        x: Buffer,
+        batch: int,
+        sigmas: Buffer,
+        seed: int,
+        first: int,
+        copies: int,
+        y: Buffer,
+        /,
+    ) -> None: ...
 
 
 @functools.cache
-def _extension() -> ModuleType | None:
+def _extension() -> Extension | None:
     try:
-        import onnx2mzi.kernels._native as extension  # type: ignore[import-not-found,unused-ignore]
+        from onnx2mzi.kernels import _native  # type: ignore[attr-defined,unused-ignore]
     except ImportError:
         _LOG.warning(
             "the compiled kernels are not installed; numpy takes their place and is much slower "
             "(install a C++17 compiler and reinstall onnx2mzi)"
         )
         return None
-    module: ModuleType = extension
-    return module
+    return cast(Extension, _native)
 
 
-def extension() -> ModuleType | None:
-    """The compiled kernels; None when they are missing or ONNX2MZI_KERNELS=numpy asks for numpy.
+def extension() -> Extension | None:
+    """The compiled kernels, or None when numpy has to do.
 
-    The first call without the extension logs one warning.
+    The environment variable ONNX2MZI_KERNELS may ask for `numpy`, or limit the instruction set to
+    `baseline` or `avx2`. The first call that misses the extension logs one warning.
     """
-    if os.environ.get("ONNX2MZI_KERNELS", "").strip().lower() == "numpy":
+    wanted = os.environ.get(_ENVIRONMENT, "")
+    if wanted == "numpy":
         return None
-    return _extension()
+    module = _extension()
+    if module is not None:
+        module.select(wanted)
+    return module
 
 
 def native_available() -> bool:
     """Whether the compiled kernels run (installed and not switched off)."""
     return extension() is not None
+
+
+def mesh_arguments(mesh: BalancedMesh) -> MeshArguments:
+    """A mesh as the extension takes it."""
+    return (
+        mesh.ports,
+        mesh.count,
+        mesh.column,
+        mesh.port,
+        mesh.theta,
+        mesh.phi,
+        mesh.out,
+    )

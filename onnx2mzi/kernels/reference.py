@@ -58,6 +58,9 @@ class _Sink:
         self.theta = np.zeros((columns, ports))
         self.phi = np.zeros((columns, ports))
 
+    def put(self, column: int, port: int, s: float, c: float, e: complex) -> None:
+        self.theta[column, port], self.phi[column, port] = _theta(s, c), _phase(e)
+
     def mesh(self, ports: int, layout: Layout, out: F64) -> BalancedMesh:
         column, port = layout
         return BalancedMesh(
@@ -65,8 +68,13 @@ class _Sink:
         )
 
 
-def _null_right(w: Matrix, row: int, p: int, upper: bool, real: bool) -> tuple[float, float]:
-    """w <- w M^dagger on columns (p, p + 1) so that w[row, p] (upper) or w[row, p + 1] is 0."""
+def _null_right(
+    w: Matrix, row: int, p: int, upper: bool, real: bool
+) -> tuple[float, float, complex]:
+    """w <- w M^dagger on columns (p, p + 1) so that w[row, p] (upper) or w[row, p + 1] is 0.
+
+    Returns s, c and e = e^{i phi} of M.
+    """
     rx, rz, e = _rotation(complex(w[row, p]), complex(w[row, p + 1]), real)
     s, c = (rz, rx) if upper else (rx, rz)
     if s == 0.0:
@@ -79,10 +87,10 @@ def _null_right(w: Matrix, row: int, p: int, upper: bool, real: bool) -> tuple[f
     w[:, p] = s * a + c * b
     w[:, p + 1] = c * a - s * b
     w[row, p if upper else p + 1] = 0.0
-    return _theta(s, c), 0.0 if real else _phase(e)
+    return s, c, e
 
 
-Left = tuple[int, int, float, float, complex]
+Left = tuple[int, int, float, float, complex, complex]
 
 
 def _null_left(w: Matrix, line: int, p: int, real: bool) -> tuple[float, float, complex]:
@@ -101,22 +109,25 @@ def _null_left(w: Matrix, line: int, p: int, real: bool) -> tuple[float, float, 
 
 
 def _push(lefts: list[Left], d: list[complex], sink: _Sink, real: bool) -> None:
-    """L_1 ... L_k diag(d) = diag(d') M_1 ... M_k; the phases of the M go to the sink."""
-    for column, p, s, c, e in reversed(lefts):
+    """L_1 ... L_k diag(d) = diag(d') M_1 ... M_k; the phases of the M go to the sink.
+
+    L = diag(f, e) [[s, c], [c, -s]]: either f or e is 1.
+    """
+    for column, p, s, c, f, e in reversed(lefts):
         d1, d2 = d[p], d[p + 1]
-        phi = 0.0
+        turn: complex = 1.0
         if c == 0.0:
             s = abs(s)
-            d[p], d[p + 1] = d1, e * d2
+            d[p], d[p + 1] = f * d1, e * d2
         elif s == 0.0:
-            d[p], d[p + 1] = d2, e * d1
+            d[p], d[p + 1] = f * d2, e * d1
         elif real:
             s *= (d1 * d2).real
             d[p], d[p + 1] = d2, d1
         else:
-            phi = _phase(d1 * d2.conjugate())
-            d[p], d[p + 1] = d2, e * d2
-        sink.theta[column, p], sink.phi[column, p] = _theta(s, c), phi
+            turn = d1 * d2.conjugate()
+            d[p], d[p + 1] = f * d2, e * d2
+        sink.put(column, p, s, c, turn)
 
 
 def _output_phases(d: list[complex], real: bool) -> F64:
@@ -139,10 +150,11 @@ def clements(u: Matrix, layout: Layout) -> BalancedMesh:
         for t in range(i):
             if i % 2:
                 p = i - 1 - t
-                sink.theta[t, p], sink.phi[t, p] = _null_right(w, p + n - i, p, True, real)
+                sink.put(t, p, *_null_right(w, p + n - i, p, True, real))
             else:
                 p = n - i + t - 1
-                lefts.append((n - 1 - t, p, *_null_left(w, t, p, real)))
+                s, c, e = _null_left(w, t, p, real)
+                lefts.append((n - 1 - t, p, s, c, 1.0, e))
     d = _units(np.diagonal(w), real)
     _push(lefts, d, sink, real)
     return sink.mesh(n, layout, _output_phases(d, real))
@@ -154,8 +166,7 @@ def rows(a: Matrix, channels: int, layout: Layout) -> BalancedMesh:
     sink = _Sink(max(n + channels, 1), n)
     for k in range(channels):
         for p in range(n - 2, k - 1, -1):
-            at = 2 * k + n - 2 - p
-            sink.theta[at, p], sink.phi[at, p] = _null_right(w, k, p, False, real)
+            sink.put(2 * k + n - 2 - p, p, *_null_right(w, k, p, False, real))
     out = np.zeros(n)
     out[:r] = _output_phases(_units(np.diagonal(w), real), real)
     return sink.mesh(n, layout, out)
@@ -163,11 +174,12 @@ def rows(a: Matrix, channels: int, layout: Layout) -> BalancedMesh:
 
 def columns(a: Matrix, layout: Layout) -> BalancedMesh:
     """The mirror image of `rows` for a (m, r)."""
-    w, (m, r), real = a.copy(), a.shape, np.isrealobj(a)
+    w, (m, r), real = a.T.copy(), a.shape, np.isrealobj(a)
     sink, lefts = _Sink(max(m + r, 1), m), list[Left]()
     for k in range(r):
         for p in range(m - 2, k - 1, -1):
-            lefts.append((r - 1 - 2 * k + p, p, *_null_left(w, k, p, real)))
+            s, c, e = _null_right(w, k, p, False, real)
+            lefts.append((r - 1 - 2 * k + p, p, s, c, e, 1.0))  # M^T = diag(e, 1) R
     d = _units(np.diagonal(w), real) + [1.0 + 0.0j] * (m - r)
     _push(lefts, d, sink, real)
     return sink.mesh(m, layout, _output_phases(d, real))

@@ -1,0 +1,57 @@
+// Included by every arch_*.cpp after KERNEL_ARCH and KERNEL_TABLE are named.
+#include "back.hpp"
+#include "rows.hpp"
+#include "sample.hpp"
+#include "table.hpp"
+
+namespace KERNEL_ARCH {
+
+static double run_clements(int cx, int n, const double *u, double *theta, double *phi, double *out) {
+  return cx ? clements<true>(n, u, theta, phi, out) : clements<false>(n, u, theta, phi, out);
+}
+static double run_isometry(int cx, int r, int n, const double *a, size_t stride_row,
+                           size_t stride_port, int transposed, double *theta, double *phi,
+                           double *out) {
+  auto f = cx ? isometry<true> : isometry<false>;
+  return f(r, n, a, stride_row, stride_port, transposed != 0, theta, phi, out);
+}
+static int run_forward(int cx, int ports, size_t count, const int32_t *column, const int32_t *port,
+                       const double *theta, const double *phi, const double *out, const double *x,
+                       size_t batch, double *y) {
+  Mesh m{ports, count, column, port, theta, phi, out};
+  return cx ? forward<true>(m, x, batch, y) : forward<false>(m, x, batch, y);
+}
+static int run_cells(int ports, size_t count, const int32_t *column, const int32_t *port,
+                     const double *out, const double *cells, const double *x, size_t batch,
+                     double *y) {
+  Plan<General> plan(Mesh{ports, count, column, port, nullptr, nullptr, out});
+  if (!plan.ok()) return 0;
+  general_cells(plan, cells);
+  return propagate<true>(plan, x, batch, y);
+}
+static int run_vjp(int ports, size_t count, const int32_t *column, const int32_t *port,
+                   const double *theta, const double *phi, const double *out, const double *y,
+                   const double *g, size_t batch, double *grad_theta, double *grad_phi,
+                   double *grad_out, double *grad_x) {
+  Mesh m{ports, count, column, port, theta, phi, out};
+  return vjp(m, y, g, batch, grad_theta, grad_phi, grad_out, grad_x);
+}
+static int run_taps(int ports, size_t count, const int32_t *column, const int32_t *port,
+                    const double *theta, const double *phi, const double *out, const double *x,
+                    size_t batch, int transposed, double *to) {
+  return taps(Mesh{ports, count, column, port, theta, phi, out}, x, batch, transposed != 0, to);
+}
+static int run_imperfect(int ports, size_t count, const int32_t *column, const int32_t *port,
+                         const double *theta, const double *phi, const double *out,
+                         const double *x, size_t batch, const double *s, uint64_t seed,
+                         uint64_t first, size_t copies, double *y) {
+  Mesh m{ports, count, column, port, theta, phi, out};
+  return imperfect(m, x, batch, Sigmas{s[0], s[1], s[2], s[3], s[4]}, seed, first, copies, y);
+}
+
+static const Kernels TABLE = {run_clements, run_isometry, run_forward, run_cells,
+                              run_vjp,      run_taps,     run_imperfect};
+
+}  // namespace KERNEL_ARCH
+
+const Kernels *KERNEL_TABLE() { return &KERNEL_ARCH::TABLE; }

@@ -1,0 +1,267 @@
+// What a mesh is before light runs through it: cells with scaled rotations, sorted into chains.
+//
+// A rotation [[s, c], [c, -s]] costs four multiplications an element, but only two when common
+// factors are left in a real scale of each mode (square-root-free rotations):
+//     cross, |c| >= CUT:  y1 = c d2 (x2 + t1 u),   y2 =  c d1 (u - t2 x2)
+//     bar, else:          y1 = s d1 (u + t1 x2),   y2 = -s d2 (x2 - t2 u)
+// with u = e^{i phi} x1 and d the scales of the two modes. Terms keep their true proportions, so
+// rounding is that of the plain rotation. Scales shrink; a segment ends before they become tiny.
+//
+// MZIs at (column + j, port + j) form a chain: the lower output of one is the upper input of the
+// next and stays in registers. Chains are taken from the lower left to the upper right, several
+// side by side, so that a mode is loaded and stored once for several MZIs.
+#pragma once
+#include "angles.hpp"
+
+namespace KERNEL_ARCH {
+
+struct Mesh {
+  int ports;
+  size_t count;
+  const int32_t *column, *port;
+  const double *theta, *phi, *out;
+};
+
+struct Scaled {
+  double er, ei, t1, t2;
+};
+
+// Backwards: the adjoint cell, the weights of the gradients, and the MZI's index.
+struct Adjoint {
+  double er, ei, t1, t2, weight_theta, weight_phi;
+  int64_t bar, index;
+};
+
+struct General {
+  double m[8];
+};
+
+struct Segment {
+  size_t first, end;  // MZIs
+  size_t diagonals, diagonal_base;
+  int lowest;  // port - column of the last diagonal
+};
+
+struct Diagonal {
+  int low, high;  // ports of its first and last MZI; low > high: empty
+  size_t at;      // slot of the MZI at port low
+};
+
+constexpr double CUT = 0.1;
+
+template <class T> struct Array {  // grows; freed at the end
+  T *data = nullptr;
+  size_t size = 0, room = 0;
+  bool failed = false;
+  T *extend(size_t more) {
+    if (size + more > room) {
+      room = (size + more) * 3 / 2 + 16;
+      void *q = realloc(static_cast<void *>(data), room * sizeof(T));
+      if (!q) {
+        failed = true;
+        return nullptr;
+      }
+      data = static_cast<T *>(q);
+    }
+    size += more;
+    return data + size - more;
+  }
+  ~Array() { free(data); }
+};
+
+// Cell is Scaled, Adjoint or General; `slots` hold the cells in the order of the chains, `bars`
+// tells which Scaled ones are bars.
+template <class Cell> struct Plan {
+  Mesh mesh;
+  Array<Segment> segments;
+  Array<Diagonal> diagonals;
+  Array<Cell> slots;
+  Array<uint8_t> bars;
+  Array<double> scales;  // ports for each segment, at its end
+  double *factors;          // e^{i out}: cos, then sin
+  size_t *where = nullptr;  // if given, the slot of each MZI
+  Block factor_memory;
+  bool failed = false;
+
+  explicit Plan(const Mesh &m)
+      : mesh(m), factor_memory(size_t(m.ports) * 2 * sizeof(double)) {
+    factors = factor_memory.doubles();
+    if (!factors) failed = true;
+    else sincos(m.ports, m.out, 1.0, factors + m.ports, factors);
+  }
+  bool ok() const {
+    return !failed && !segments.failed && !diagonals.failed && !slots.failed && !bars.failed && !scales.failed;
+  }
+
+  // Chains of the MZIs [first, end); cell(k) gives the cell, `idle` passes both modes.
+  template <class F, class G>
+  void add_segment(size_t first, size_t end, F cell, G bar, const Cell &idle) {
+    Segment *g = segments.extend(1);
+    if (!g) return;
+    g->first = first, g->end = end, g->diagonal_base = diagonals.size, g->diagonals = 0;
+    const int32_t *port = mesh.port, *column = mesh.column;
+    int low = 0, high = -2, mixed = 0;
+    if (end > first) low = high = port[first] - column[first];
+    const int parity = low;
+    for (size_t k = first; k < end; k++) {
+      int d = port[k] - column[k];
+      low = d < low ? d : low, high = d > high ? d : high, mixed |= d ^ parity;
+    }
+    g->lowest = low;
+    if (end == first || (mixed & 1) || size_t(high - low) > 4 * (end - first) + 64)
+      return list(first, end, cell, bar);
+    size_t many = size_t(high - low) / 2 + 1;
+    Diagonal *q = diagonals.extend(many);
+    if (!q) return;
+    for (size_t i = 0; i < many; i++) q[i] = Diagonal{1 << 30, -1, 0};
+    for (size_t k = first; k < end; k++) {  // ports grow along a chain
+      Diagonal *e = q + (unsigned(high - port[k] + column[k]) >> 1);
+      if (e->high < 0) e->low = port[k];
+      e->high = port[k];
+    }
+    size_t total = 0;
+    for (size_t i = 0; i < many; i++)
+      if (q[i].low <= q[i].high) q[i].at = slots.size + total, total += q[i].high - q[i].low + 1;
+    if (total > 3 * (end - first) + 64) {
+      diagonals.size -= many;
+      return list(first, end, cell, bar);
+    }
+    g->diagonals = many;
+    Cell *to = slots.extend(total);
+    uint8_t *kind = bars.extend(total);
+    if (!to || !kind) return;
+    if (total > end - first)
+      for (size_t i = 0; i < total; i++) to[i] = idle, kind[i] = 1;
+    for (size_t k = first; k < end; k++) {
+      const Diagonal *e = q + (unsigned(high - port[k] + column[k]) >> 1);
+      size_t at = e->at + port[k] - e->low;
+      slots.data[at] = cell(k), bars.data[at] = bar(k);
+      if (where) where[k] = at;
+    }
+  }
+  // A mesh without such an order: one cell after the other, slots in the order of the mesh.
+  template <class F, class G> void list(size_t first, size_t end, F cell, G bar) {
+    Diagonal *e = diagonals.extend(1);
+    if (!e) return;
+    e->low = e->high = 0, e->at = slots.size;
+    Cell *to = slots.extend(end - first);
+    uint8_t *kind = bars.extend(end - first);
+    if (!to || !kind) return;
+    for (size_t k = first; k < end; k++) {
+      to[k - first] = cell(k), kind[k - first] = bar(k);
+      if (where) where[k] = e->at + k - first;
+    }
+  }
+};
+
+struct Angles {
+  Block memory;
+  double *s, *c, *er, *ei;
+  explicit Angles(const Mesh &m) : memory(4 * (m.count + 1) * sizeof(double)) {
+    s = memory.doubles();
+    if (!s) return;
+    c = s + m.count, er = c + m.count, ei = er + m.count;
+    sincos(m.count, m.theta, 0.5, s, c);
+    sincos(m.count, m.phi, 1.0, ei, er);
+  }
+};
+
+// Walks over the MZIs (backwards from the last one) with the scales d of the modes:
+// set(k, t1, t2, bar, weight_theta, weight_phi) for every MZI, then close(first, end) for every
+// segment.
+template <class Set, class Close>
+static INLINE void scale(const Mesh &m, const Angles &a, bool backwards, double *d, Set set,
+                         Close close) {
+  for (int p = 0; p < m.ports; p++) d[p] = 1.0;
+  size_t begin = 0;
+  int columns = 0, last = -1;
+  auto end_segment = [&](size_t done) {
+    if (backwards) close(m.count - done, m.count - begin);
+    else close(begin, done);
+    begin = done;
+    for (int p = 0; p < m.ports; p++) d[p] = 1.0;
+  };
+  for (size_t done = 0; done < m.count; done++) {
+    size_t k = backwards ? m.count - 1 - done : done;
+    if (m.column[k] != last) {
+      last = m.column[k];
+      if (++columns % 32 == 0) {
+        double least = 1.0;
+        for (int p = 0; p < m.ports; p++) least = std::fabs(d[p]) < least ? std::fabs(d[p]) : least;
+        if (least < 1e-60) end_segment(done);
+      }
+    }
+    double *e = d + m.port[k], d1 = e[0], d2 = e[1], d12 = d1 * d2;
+    const double s = a.s[k], c = a.c[k];
+    if (__builtin_expect(std::fabs(c) >= CUT, 1)) {
+      double r = s / (c * d12);
+      e[0] = c * d2, e[1] = c * d1;
+      set(k, r * d1 * d1, r * d2 * d2, false, 0.5 * d12, e[0] * e[0]);
+    } else {
+      double r = c / (s * d12);
+      e[0] = s * d1, e[1] = -s * d2;
+      set(k, r * d2 * d2, r * d1 * d1, true, 0.5 * d12, e[0] * e[0]);
+    }
+  }
+  end_segment(m.count);
+}
+
+template <class Cell> static void keep_scales(Plan<Cell> &plan, const double *d) {
+  double *to = plan.scales.extend(plan.mesh.ports);
+  if (to) std::memcpy(to, d, plan.mesh.ports * sizeof(double));
+}
+
+static inline void scale_cells(Plan<Scaled> &plan) {
+  const Mesh &m = plan.mesh;
+  Angles a(m);
+  Block memory((m.count + 1) * (sizeof(Scaled) + 1) + m.ports * sizeof(double) + 64);
+  Scaled *cells = static_cast<Scaled *>(memory.base);
+  if (!a.s || !cells) {
+    plan.failed = true;
+    return;
+  }
+  double *d = reinterpret_cast<double *>(cells + m.count);
+  uint8_t *bars = reinterpret_cast<uint8_t *>(d + m.ports);
+  scale(
+      m, a, false, d,
+      [=, &a](size_t k, double t1, double t2, bool bar, double, double) {
+        cells[k] = Scaled{a.er[k], a.ei[k], t1, t2}, bars[k] = bar;
+      },
+      [&](size_t first, size_t end) {
+        plan.add_segment(first, end, [=](size_t k) { return cells[k]; },
+                         [=](size_t k) { return bars[k]; }, Scaled{1.0, 0.0, 0.0, 0.0});
+        keep_scales(plan, d);
+      });
+}
+
+static inline void adjoint_cells(Plan<Adjoint> &plan) {
+  const Mesh &m = plan.mesh;
+  Angles a(m);
+  Block memory((m.count + 1) * sizeof(Adjoint) + m.ports * sizeof(double));
+  Adjoint *cells = static_cast<Adjoint *>(memory.base);
+  if (!a.s || !cells) {
+    plan.failed = true;
+    return;
+  }
+  double *d = reinterpret_cast<double *>(cells + m.count);
+  scale(
+      m, a, true, d,
+      [=, &a](size_t k, double t1, double t2, bool bar, double wt, double wp) {
+        cells[k] = Adjoint{a.er[k], a.ei[k], t1, t2, wt, wp, bar, int64_t(k)};
+      },
+      [&](size_t first, size_t end) {
+        plan.add_segment(first, end, [=](size_t k) { return cells[k]; },
+                         [](size_t) { return uint8_t(0); },
+                         Adjoint{1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1, -1});
+        keep_scales(plan, d);
+      });
+}
+
+static inline void general_cells(Plan<General> &plan, const double *cells) {
+  const General *all = reinterpret_cast<const General *>(cells);
+  plan.add_segment(0, plan.mesh.count, [=](size_t k) { return all[k]; },
+                   [](size_t) { return uint8_t(0); },
+                   General{{1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0}});
+}
+
+}  // namespace KERNEL_ARCH
