@@ -23,8 +23,8 @@ from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, Tile
 from onnx2mzi.kernels import decompose_columns, decompose_rows
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.physics.arrays import Index, Matrix, Real
+from onnx2mzi.physics.mzi import attenuator_theta_rad
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
-from onnx2mzi.pipeline.census import tile_census
 
 # Far above the round-off of a decomposition (1e-15), far below what Exact promises (1e-9).
 NEGLIGIBLE = 1e-12
@@ -65,7 +65,8 @@ def canonical_tile(
 ) -> MeshTile | None:
     """The cheapest exact form of `tile` that is found, None if it is zero.
 
-    Cheapest: fewest heaters, then least heat. A tile whose mesh is already sparse keeps it.
+    Cheapest: fewest phases in the balanced gauge, then the least of them. A tile whose mesh is
+    already sparse keeps it.
     Singular values <= `floor` count as zero.
     """
     matrix = tile_matrix(tile)
@@ -77,16 +78,23 @@ def canonical_tile(
     if not len(s):
         return None
     outputs, inputs = tile.outputs[rows], tile.inputs[columns]
-    candidates = [drawn_tile(balanced_tile(tile), rules)]
+    candidates = [balanced_tile(tile)]
     for order in orders(len(s), trials, seed):
-        balanced = isometry_tile(outputs, inputs, u[:, order], s[order], vh[order])
-        candidates.append(drawn_tile(balanced, rules))
-    return min(candidates, key=_cost)
+        candidates.append(isometry_tile(outputs, inputs, u[:, order], s[order], vh[order]))
+    return drawn_tile(min(candidates, key=_cost), rules)
 
 
-def _cost(tile: MeshTile) -> tuple[int, float]:
-    census = tile_census(tile, p_pi_mw=1.0)
-    return census.phases_active, census.heat_rad
+def _cost(tile: BalancedTile) -> tuple[int, float]:
+    phases = np.concatenate(
+        [
+            tile.u.theta,
+            tile.u.phi,
+            tile.v.theta,
+            tile.v.phi,
+            attenuator_theta_rad(amplitude=tile.amplitude),
+        ]
+    )
+    return int(np.count_nonzero(phases)), float(np.abs(phases).sum())
 
 
 def canonical_layer(

@@ -13,7 +13,7 @@ from onnx2mzi.emulate.transfer import grid_matrix, layer_matrix
 from onnx2mzi.ir import Attenuators, LinearLayer, Mesh, MeshTile, Program, Stage, TileGrid
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
-from onnx2mzi.physics.arrays import Flags, Real
+from onnx2mzi.physics.arrays import Flags, Real, within_pi, wrapped
 from onnx2mzi.physics.mzi import attenuation
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, ShifterState
@@ -21,8 +21,9 @@ from onnx2mzi.pipeline.base import Bounded, Context, Effect, Pass, option
 
 
 def _rounded(phase_rad: Real, state: Flags, code: DriveCode, drive: Drive) -> Real:
-    active = state == ShifterState.ACTIVE
-    return np.where(active, code.nearest_rad(phase_rad, drive), phase_rad)
+    # The way round matters: M(theta + 2 pi) = -M(theta), so theta may leave [-pi, pi] here.
+    step_rad = wrapped(code.nearest_rad(phase_rad, drive) - phase_rad)
+    return np.where(state == ShifterState.ACTIVE, phase_rad + step_rad, phase_rad)
 
 
 def rounded_tile(tile: MeshTile, code: DriveCode, rules: DrawingRules) -> MeshTile:
@@ -30,7 +31,7 @@ def rounded_tile(tile: MeshTile, code: DriveCode, rules: DrawingRules) -> MeshTi
     drive = tile.u.drive
     balanced = balanced_tile(tile)
     sigma = tile.sigma
-    sigma_theta = _rounded(sigma.theta_rad, sigma.state, code, drive)
+    sigma_theta = _rounded_attenuators(sigma, code)
     thetas = {
         block: _rounded(mesh.theta_rad, mesh.theta_state, code, drive)
         for block, mesh in (("u", tile.u), ("v", tile.v))
@@ -55,9 +56,17 @@ def rounded_tile(tile: MeshTile, code: DriveCode, rules: DrawingRules) -> MeshTi
     )
 
 
+def _rounded_attenuators(sigma: Attenuators, code: DriveCode) -> Real:
+    """Nearest codes up to pi: an attenuator beyond pi would let light through again."""
+    levels = code.levels_rad(sigma.drive)
+    levels = levels[levels <= np.pi]
+    nearest = levels[np.abs(sigma.theta_rad[:, None] - levels).argmin(axis=1)]
+    return np.where(sigma.state == ShifterState.ACTIVE, nearest, sigma.theta_rad)
+
+
 def _rounded_phi(mesh: Mesh, code: DriveCode) -> Mesh:
-    phi = _rounded(mesh.phi_rad, mesh.phi_state, code, mesh.drive)
-    out = _rounded(mesh.out_rad, mesh.out_state, code, Drive.UPPER_ARM)
+    phi = within_pi(_rounded(mesh.phi_rad, mesh.phi_state, code, mesh.drive))
+    out = within_pi(_rounded(mesh.out_rad, mesh.out_state, code, Drive.UPPER_ARM))
     return replace(
         mesh,
         phi_rad=phi,
@@ -97,7 +106,8 @@ def _grid_error(grid: TileGrid, code: DriveCode) -> float:
             amplitude = attenuation(theta_rad=tile.sigma.theta_rad)
             norm = tile.gain * float(np.linalg.norm(amplitude))
             active = np.count_nonzero(tile.sigma.state == ShifterState.ACTIVE)
-            sigma = tile.gain * error_rad / 2 * np.sqrt(active)
+            # Up to a whole gap where pi lies between two codes.
+            sigma = tile.gain * error_rad * np.sqrt(active)
             meshes = (1 + _mesh_error(tile.u, error_rad)) * (1 + _mesh_error(tile.v, error_rad))
             square += (meshes * (norm + sigma) - norm) ** 2
     return float(np.sqrt(square))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.kernels.mesh import BalancedMesh
-from onnx2mzi.physics.arrays import Flags, Index, Real, wrapped
+from onnx2mzi.physics.arrays import Flags, Index, Real, within_pi, wrapped
 from onnx2mzi.physics.shifter import (
     Drive,
     Passive,
@@ -139,7 +139,8 @@ def realised(
         carried += passing
         _spread(lit, upper, theta[run] == 0.0)
         phi[run], phi_state[run] = need, state
-    return Realised(theta, phi, theta_state, phi_state, wrapped(carried - mesh.out))
+    # T, unlike M, has a period of 2 pi.
+    return Realised(within_pi(theta), phi, theta_state, phi_state, wrapped(carried - mesh.out))
 
 
 def textbook(mesh: BalancedMesh, *, entering_rad: Real) -> Realised:

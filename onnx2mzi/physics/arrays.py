@@ -29,3 +29,8 @@ def wrapped(phase_rad: npt.ArrayLike) -> Real:
     x = np.asarray(phase_rad, float)
     inside = (x > -np.pi) & (x <= np.pi)
     return np.asarray(np.where(inside, x, np.pi - np.mod(np.pi - x, 2 * np.pi)))
+
+
+def within_pi(phase_rad: Real) -> Real:
+    """The same phase in [-pi, pi]: as `wrapped`, but -pi stays on its arm."""
+    return np.where(np.abs(phase_rad) > np.pi, wrapped(phase_rad), phase_rad)
