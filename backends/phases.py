@@ -4,7 +4,7 @@ Columns: `id` (`LAYER.g0.t3.u.c3.p2.theta`), `layer`, `tile` (`g0.t3`: grid 0, t
 (`v`, `s` or `u`, as light meets them), `column`, `port`, `kind` (`theta`, `phi`, `sigma`,
 `out`), `state` (`active`, `passive`, `removed`), `arm` (`upper`, `lower`, `pair`; see
 physics.shifter), `phase_rad` (signed), `code` (if the driver is known), `drive_rad` (what the
-heaters make), `power_mw`, `x_um`, `y_um` (of the shifter, if the program is placed), `pad`,
+heaters make), `power_mw`, `x_um`, `y_um` (centre of the heater, or of a pair, if the program is placed), `pad`,
 `channel` (number of the heater in this file).
 
 An MZI of the program has its rows even when both shifters are removed, for it is drawn as a
@@ -25,6 +25,9 @@ from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.quantization import DriveCode, codes_of
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, drive_rad, power_mw
 from onnx2mzi.pipeline.backend import Backend, Emission
+from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.tech import Technology
+from onnx2mzi.tech.geometry import attenuator_xy, heater_xy, out_xy
 
 COLUMNS = (
     "id",
@@ -137,16 +140,54 @@ def _shifters(
     )
 
 
-def places_um(shifters: Shifters, block: BlockPlacement) -> tuple[Real, Real]:
-    """x and y of every shifter: the middle of its column, between its two guides."""
-    edges = block.column_x_um
-    last = max(len(edges) - 2, 0)
-    left = np.minimum(shifters.column, last)
-    single = shifters.kind == OUT
-    right = np.minimum(left + 1, len(edges) - 1)
-    x = np.where(single, edges[-1], (edges[left] + edges[right]) / 2)
-    y = block.y_um - block.row_pitch_um * (shifters.port + np.where(single, 0.0, 0.5))
-    return np.asarray(x), np.asarray(y)
+def mesh_places_um(mesh: Mesh, block: BlockPlacement, technology: Technology) -> tuple[Real, Real]:
+    """x and y of every shifter of `mesh_shifters`, in its order."""
+    plan = mesh_plan(mesh, technology)
+    pairs = [
+        heater_xy(
+            technology,
+            plan=plan,
+            column_x_um=block.column_x_um,
+            y_um=block.y_um,
+            column=mesh.column,
+            port=mesh.port,
+            phase_rad=phase_rad,
+            state=state,
+            drive=mesh.drive,
+            kind=kind,
+        )
+        for kind, phase_rad, state in (
+            ("theta", mesh.theta_rad, mesh.theta_state),
+            ("phi", mesh.phi_rad, mesh.phi_state),
+        )
+    ]
+    present = mesh.out_state != ShifterState.REMOVED
+    out = out_xy(
+        technology,
+        plan=plan,
+        column_x_um=block.column_x_um,
+        y_um=block.y_um,
+        ports=mesh.ports,
+    )
+    x, y = (
+        np.concatenate([np.stack([theta, phi], axis=1).reshape(-1), end[present]])
+        for theta, phi, end in zip(*pairs, out, strict=True)
+    )
+    return x, y
+
+
+def attenuator_places_um(
+    sigma: Attenuators, block: BlockPlacement, technology: Technology
+) -> tuple[Real, Real]:
+    """x and y of every shifter of `attenuator_shifters`, in its order."""
+    return attenuator_xy(
+        technology,
+        column_x_um=block.column_x_um,
+        y_um=block.y_um,
+        phase_rad=sigma.theta_rad,
+        state=sigma.state,
+        drive=sigma.drive,
+    )
 
 
 def block_lines(
@@ -157,7 +198,7 @@ def block_lines(
     tile: int,
     block: str,
     p_pi_mw: float,
-    placement: BlockPlacement | None,
+    places_um: tuple[Real, Real] | None,
     channel: int,
 ) -> Iterator[str]:
     """The lines of one block, newline included; its heaters count from `channel`."""
@@ -167,8 +208,8 @@ def block_lines(
     active = shifters.state == ShifterState.ACTIVE
     running = channel + np.cumsum(active) - 1
     x, y = [""] * len(column), [""] * len(column)
-    if placement is not None:
-        x, y = (_texts(places) for places in places_um(shifters, placement))
+    if places_um is not None:
+        x, y = map(_texts, places_um)
     kinds = [KINDS[k] for k in shifters.kind.tolist()]
     ids = (f"{name}.c{c}.p{p}.{k}" for c, p, k in zip(column, port, kinds, strict=True))
     if any(mark in layer for mark in ',"\r\n'):
@@ -212,34 +253,43 @@ def _quoted(text: str) -> str:
     return text
 
 
-def blocks(program: Program) -> Iterator[tuple[str, int, int, str, Shifters]]:
-    """(layer, grid, tile, block, shifters) of every block, in the order of the file."""
-    driver = program.drive_code
+def blocks(program: Program) -> Iterator[tuple[str, int, int, str, Mesh | Attenuators]]:
+    """(layer, grid, tile, block name, block) of the whole chip, in the order of the file."""
     for layer in program.layers:
         for g, grid in enumerate(layer.grids):
             for t, tile in enumerate(grid.tiles):
                 if isinstance(tile, MeshTile):
-                    yield layer.name, g, t, "v", mesh_shifters(tile.v, driver)
-                    yield layer.name, g, t, "s", attenuator_shifters(tile.sigma, driver)
-                    yield layer.name, g, t, "u", mesh_shifters(tile.u, driver)
+                    yield layer.name, g, t, "v", tile.v
+                    yield layer.name, g, t, "s", tile.sigma
+                    yield layer.name, g, t, "u", tile.u
 
 
-def write_table(program: Program, file: TextIO, *, p_pi_mw: float) -> int:
+def write_table(program: Program, file: TextIO, technology: Technology) -> int:
     """Write the whole table, block by block; return the number of rows."""
     placed = program.placement.blocks if program.placement is not None else ()
-    places = {(b.layer, b.grid, b.tile, b.block): b for b in placed}
+    found = {(b.layer, b.grid, b.tile, b.block): b for b in placed}
     file.write(",".join(COLUMNS) + "\n")
     rows = channel = 0
-    for layer, grid, tile, block, shifters in blocks(program):
+    for layer, grid, tile, name, block in blocks(program):
+        placement = found.get((layer, grid, tile, name))
+        places_um = None
+        if isinstance(block, Mesh):
+            shifters = mesh_shifters(block, program.drive_code)
+            if placement is not None:
+                places_um = mesh_places_um(block, placement, technology)
+        else:
+            shifters = attenuator_shifters(block, program.drive_code)
+            if placement is not None:
+                places_um = attenuator_places_um(block, placement, technology)
         file.writelines(
             block_lines(
                 shifters,
                 layer=layer,
                 grid=grid,
                 tile=tile,
-                block=block,
-                p_pi_mw=p_pi_mw,
-                placement=places.get((layer, grid, tile, block)),
+                block=name,
+                p_pi_mw=technology.p_pi_mw,
+                places_um=places_um,
                 channel=channel,
             )
         )
@@ -257,5 +307,5 @@ class Phases(Backend):
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         path = directory / "phases.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
-            write_table(emission.program, file, p_pi_mw=emission.technology.p_pi_mw)
+            write_table(emission.program, file, emission.technology)
         return (path.name,)

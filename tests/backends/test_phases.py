@@ -21,13 +21,15 @@ from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.pipeline.backend import Emission
 from onnx2mzi.pipeline.census import layer_census
 from onnx2mzi.tech import load_technology
+from onnx2mzi.tech.geometry import cells
 
-P_PI_MW = 30.0
+TECHNOLOGY = load_technology("cornerstone_si220")
+P_PI_MW = TECHNOLOGY.p_pi_mw
 
 
 def table(program: Program) -> list[dict[str, str]]:
     file = io.StringIO(newline="")
-    rows = write_table(program, file, p_pi_mw=P_PI_MW)
+    rows = write_table(program, file, TECHNOLOGY)
     file.seek(0)
     read = list(csv.DictReader(file))
     assert len(read) == rows
@@ -60,7 +62,7 @@ def test_the_matrix_follows_from_the_table(
     tile: MeshTile = make_tile(np.random.default_rng(seed), rows, columns, drive)
     path = tmp_path_factory.mktemp("phases") / "phases.csv"
     with path.open("w", newline="") as file:
-        write_table(program_of(tile, make_program(0)), file, p_pi_mw=P_PI_MW)
+        write_table(program_of(tile, make_program(0)), file, TECHNOLOGY)
     groups = by_tile(read_phases(path))
     rebuilt = tile_matrix(
         groups.get(("fc0", "g0.t0"), ()),
@@ -144,13 +146,37 @@ def test_names_are_quoted(make_program: Any) -> None:
 
 def test_the_back_end_writes_the_table(make_program: Any, tmp_path: Path) -> None:
     program: Program = make_program(7, Stage.PLACED)
-    technology = load_technology("cornerstone_si220")
-    emission = Emission(program, technology, program_matrices(program))
+    emission = Emission(program, TECHNOLOGY, program_matrices(program))
     assert Phases().write(emission, tmp_path) == ("phases.csv",)
     rows = read_phases(tmp_path / "phases.csv")
     power_mw = sum(row.power_mw for row in rows)
-    censuses = [layer_census(layer, technology.p_pi_mw) for layer in program.layers]
+    censuses = [layer_census(layer, P_PI_MW) for layer in program.layers]
     assert power_mw == pytest.approx(sum(census.power_mw for census in censuses))
+
+
+def test_heaters_lie_where_geometry_puts_them(make_program: Any) -> None:
+    program: Program = make_program(7, Stage.PLACED, Drive.ARM_CHOICE)
+    assert program.placement is not None
+    places = {(b.layer, f"g{b.grid}.t{b.tile}", b.block): b for b in program.placement.blocks}
+    pitch_um = cells(TECHNOLOGY).pitch_um
+    below = {"upper": 0.0, "lower": 1.0, "pair": 0.5}
+    seen = set()
+    for row in table(program):
+        block = places[row["layer"], row["tile"], row["block"]]
+        x, y = float(row["x_um"]), float(row["y_um"])
+        depth = (block.y_um - y) / pitch_um - int(row["port"])
+        column = int(row["column"])
+        if row["kind"] in ("theta", "phi"):
+            assert x >= block.column_x_um[column]
+            assert depth == pytest.approx(below[row["arm"]])
+        elif row["kind"] == "out":
+            assert x >= block.column_x_um[-1]
+            assert depth == pytest.approx(0.0)
+        else:
+            assert x == pytest.approx(np.mean([block.column_x_um[0], block.column_x_um[-1]]))
+            assert abs(depth) <= 0.25 + 1e-9
+        seen.add(row["kind"])
+    assert seen == {"theta", "phi", "sigma", "out"}
 
 
 HEADER = ",".join(COLUMNS)
