@@ -14,6 +14,7 @@ import numpy as np
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import FactoredTile, LinearLayer, MeshTile, Program, Stage
 from onnx2mzi.kernels import decompose
+from onnx2mzi.kernels.decompose import Scheme
 from onnx2mzi.passes.drawing import BalancedTile, textbook_tile
 from onnx2mzi.physics.arrays import Complex, Matrix
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
@@ -32,7 +33,7 @@ def completed(columns: Matrix) -> Complex:
     return full
 
 
-def meshed(tile: FactoredTile, scheme: str, detection: Detection) -> MeshTile:
+def meshed(tile: FactoredTile, scheme: Scheme, detection: Detection) -> MeshTile:
     """The textbook chip of one tile."""
     gain = float(tile.s.max(initial=0.0))
     amplitude = tile.s / gain if gain > 0 else np.zeros_like(tile.s)
@@ -55,7 +56,7 @@ class Decompose(Pass):
     stage_in: ClassVar[Stage] = Stage.LINEAR
     stage_out: ClassVar[Stage] = Stage.MESH
 
-    mesh: str = option("clements", "layout of the MZIs", choices=("clements", "reck"))
+    mesh: Scheme = option("clements", "layout of the MZIs", choices=("clements", "reck"))
 
     def effect(self, program: Program) -> Effect:
         return Exact()

@@ -32,14 +32,14 @@ def mesh_transfer(mesh: Mesh) -> Complex:
         phi_state=mesh.phi_state,
         drive=mesh.drive,
     )
-    return np.exp(1j * (after_rad + mesh.out_rad))[:, None] * build(core)
+    return np.asarray(np.exp(1j * (after_rad + mesh.out_rad))[:, None] * build(core))
 
 
 def attenuator_transfer(sigma: Attenuators) -> Complex:
     """The complex amplitude of every channel, shape (r,): i e^{i theta/2} cos(theta/2) and arms."""
     common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
     phase = np.pi / 2 + sigma.theta_rad / 2 + common
-    return np.exp(1j * phase) * attenuation(theta_rad=sigma.theta_rad)
+    return np.asarray(np.exp(1j * phase) * attenuation(theta_rad=sigma.theta_rad))
 
 
 def tile_transfer(tile: MeshTile) -> Complex:
@@ -48,7 +48,7 @@ def tile_transfer(tile: MeshTile) -> Complex:
     u = mesh_transfer(tile.u)[:, :channels]
     v = mesh_transfer(tile.v)[:channels]
     light = u @ (attenuator_transfer(tile.sigma)[:, None] * v)
-    return tile.gain * np.exp(1j * tile.readout_rad)[:, None] * light
+    return np.asarray(tile.gain * np.exp(1j * tile.readout_rad)[:, None] * light)
 
 
 def tile_matrix(tile: Tile) -> Matrix:
@@ -64,12 +64,11 @@ def tile_matrix(tile: Tile) -> Matrix:
 
 def grid_matrix(grid: TileGrid, *, real: bool) -> Matrix:
     """Sum of all tiles, shape (rows, columns); only the in-phase part is detected if `real`."""
-    total = np.zeros((grid.rows, grid.columns), np.float64 if real else np.complex128)
+    total = np.zeros((grid.rows, grid.columns), np.complex128)
     for tile in grid.tiles:
-        matrix = tile_matrix(tile)
         # A tile never names a guide twice, so indexed addition is safe.
-        total[np.ix_(tile.outputs, tile.inputs)] += matrix.real if real else matrix
-    return total
+        total[np.ix_(tile.outputs, tile.inputs)] += tile_matrix(tile)
+    return np.ascontiguousarray(total.real) if real else total
 
 
 def layer_matrix(layer: LinearLayer) -> Matrix:

@@ -27,9 +27,21 @@ from onnx2mzi.ir import (
     TileGrid,
 )
 from onnx2mzi.kernels import clements_layout
-from onnx2mzi.physics.arrays import Complex
+from onnx2mzi.physics.arrays import Complex, Flags, Index, Real
 from onnx2mzi.physics.mzi import coupler
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, pass_phase_rad
+
+
+def ints(*values: int) -> Index:
+    return np.array(values, np.int32)
+
+
+def flags(*values: int) -> Flags:
+    return np.array(values, np.uint8)
+
+
+def reals(*values: float) -> Real:
+    return np.array(values, np.float64)
 
 
 def shifter(phase: float, state: int, drive: Drive) -> Complex:
@@ -55,7 +67,7 @@ def walk(mesh: Mesh) -> Complex:
                     @ shifter(node.phi_rad, node.phi_state, mesh.drive)
                 )
         total = step @ total
-    return np.exp(1j * mesh.out_rad)[:, None] * total
+    return np.asarray(np.exp(1j * mesh.out_rad)[:, None] * total)
 
 
 def random_mesh(ports: int, drive: Drive, rng: np.random.Generator) -> Mesh:
@@ -84,8 +96,8 @@ def random_tile(m: int, n: int, channels: int, drive: Drive, seed: int) -> MeshT
     state = rng.integers(0, 3, channels).astype(np.uint8)
     theta = np.where(state == 0, 0.0, rng.uniform(0, np.pi, channels))
     return MeshTile(
-        outputs=np.arange(m),
-        inputs=np.arange(n),
+        outputs=np.arange(m, dtype=np.int32),
+        inputs=np.arange(n, dtype=np.int32),
         u=random_mesh(m, drive, rng),
         sigma=Attenuators(theta, state, drive),
         v=random_mesh(n, drive, rng),
@@ -118,22 +130,32 @@ def test_tile_is_the_circuit_that_is_drawn(m: int, n: int, drive: Drive, seed: i
 
 
 def test_mesh_without_mzis_is_its_output_phases() -> None:
-    empty = np.zeros(0)
-    mesh = Mesh(2, empty, empty, empty, empty, empty, empty, [0.5, 0.0], [2, 0], Drive.ARM_CHOICE)
+    mesh = Mesh(
+        ports=2,
+        column=ints(),
+        port=ints(),
+        theta_rad=reals(),
+        phi_rad=reals(),
+        theta_state=flags(),
+        phi_state=flags(),
+        out_rad=reals(0.5, 0.0),
+        out_state=flags(2, 0),
+        drive=Drive.ARM_CHOICE,
+    )
     np.testing.assert_allclose(mesh_transfer(mesh), np.diag([np.exp(0.5j), 1.0]), atol=1e-15)
 
 
 @pytest.mark.parametrize("drive", list(Drive))
 def test_a_removed_attenuator_passes_everything(drive: Drive) -> None:
-    sigma = Attenuators([0.0], [ShifterState.REMOVED], drive)
+    sigma = Attenuators(reals(0.0), flags(ShifterState.REMOVED), drive)
     np.testing.assert_allclose(attenuator_transfer(sigma), [1j], atol=1e-15)
 
 
 def test_tiles_of_a_grid_add_where_they_point() -> None:
-    left = DenseTile([0, 2], [1], np.array([[1.0], [2.0]]))
-    right = FactoredTile([2], [1, 0], np.eye(1), np.array([3.0]), np.array([[0.6, 0.8]]))
+    left = DenseTile(ints(0, 2), ints(1), np.array([[1.0], [2.0]]))
+    right = FactoredTile(ints(2), ints(1, 0), np.eye(1), reals(3.0), np.array([[0.6, 0.8]]))
     got = grid_matrix(TileGrid(3, 2, (left, right)), real=True)
-    np.testing.assert_allclose(got, [[0, 1], [0, 0], [2.4, 2 + 1.8]])
+    np.testing.assert_allclose(got, np.array([[0, 1], [0, 0], [2.4, 2 + 1.8]]))
 
 
 def test_grids_apply_in_order() -> None:
@@ -144,8 +166,8 @@ def test_grids_apply_in_order() -> None:
         Operand("x", -1, "w", transposed=False, dtype="float32"),
         Loc(),
         (
-            TileGrid(2, 3, (DenseTile([0, 1], [0, 1, 2], first),)),
-            TileGrid(2, 2, (DenseTile([0, 1], [0, 1], second),)),
+            TileGrid(2, 3, (DenseTile(ints(0, 1), ints(0, 1, 2), first),)),
+            TileGrid(2, 2, (DenseTile(ints(0, 1), ints(0, 1), second),)),
         ),
     )
     np.testing.assert_allclose(layer_matrix(layer), second @ first)

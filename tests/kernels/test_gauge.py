@@ -30,7 +30,7 @@ def haar(ports: int, seed: int, *, real: bool) -> np.ndarray:
     if not real:
         gaussian = gaussian + 1j * rng.standard_normal((ports, ports))
     q, r = np.linalg.qr(gaussian)
-    return q * np.sign(np.diag(r).real)
+    return np.asarray(q * np.sign(np.diag(r).real))
 
 
 def arm_matrix(phase: float, arm: int) -> np.ndarray:
