@@ -4,8 +4,8 @@ Columns: `id` (`LAYER.g0.t3.u.c3.p2.theta`), `layer`, `tile` (`g0.t3`: grid 0, t
 (`v`, `s` or `u`, as light meets them), `column`, `port`, `kind` (`theta`, `phi`, `sigma`,
 `out`), `state` (`active`, `passive`, `removed`), `arm` (`upper`, `lower`, `pair`; see
 physics.shifter), `phase_rad` (signed), `code` (if the driver is known), `drive_rad` (what the
-heaters make), `power_mw`, `x_um`, `y_um` (centre of the heater, or of a pair, if the program is placed), `pad`,
-`channel` (number of the heater in this file).
+heaters make), `power_mw`, `x_um`, `y_um` (centre of the heater, or of a pair, if the program is
+placed), `pad`, `channel` (number of the heater in this file).
 
 An MZI of the program has its rows even when both shifters are removed, for it is drawn as a
 crossing. An output phase that is removed is nothing and has none. The program, gains, readout
