@@ -7,6 +7,7 @@ m (m - 1) + n (n - 1) + min(m, n) phases.
 """
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import ClassVar
 
 import numpy as np
@@ -19,6 +20,18 @@ from onnx2mzi.passes.drawing import BalancedTile, textbook_tile
 from onnx2mzi.physics.arrays import Complex, Matrix
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
 from onnx2mzi.tech import Detection
+
+
+class MeshLayout(StrEnum):
+    """Where the MZIs of a full mesh lie."""
+
+    CLEMENTS = "clements"
+    RECK = "reck"
+
+    @property
+    def scheme(self) -> Scheme:
+        """The kernels' word for it."""
+        return "reck" if self is MeshLayout.RECK else "clements"
 
 
 def completed(columns: Matrix) -> Complex:
@@ -56,7 +69,7 @@ class Decompose(Pass):
     stage_in: ClassVar[Stage] = Stage.LINEAR
     stage_out: ClassVar[Stage] = Stage.MESH
 
-    mesh: Scheme = option("clements", "layout of the MZIs", choices=("clements", "reck"))
+    mesh: MeshLayout = option(MeshLayout.CLEMENTS, "layout of the MZIs")
 
     def effect(self, program: Program) -> Effect:
         return Exact()
@@ -76,7 +89,7 @@ class Decompose(Pass):
                             where=f"layer '{layer.name}'",
                             hint="run svd before decompose",
                         )
-                    tiles.append(meshed(tile, self.mesh, context.technology.detection))
+                    tiles.append(meshed(tile, self.mesh.scheme, context.technology.detection))
                     done += 1
                     context.progress("decompose", done, total)
                 grids.append(replace(grid, tiles=tuple(tiles)))

@@ -135,7 +135,6 @@ class Quantize(Pass):
     law: CodeLaw = option(
         CodeLaw.PHASE,
         "what is uniform in the code: the phase, or the voltage (phase goes with its square)",
-        choices=tuple(CodeLaw),
     )
 
     @property
