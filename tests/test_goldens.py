@@ -32,6 +32,7 @@ from onnx2mzi.tech import DEFAULT_TECHNOLOGY, load_technology
 FOLDER = Path(__file__).parent / "goldens"
 EXPECT = "// EXPECT\n"
 TOLERANCE = 1e-9
+REGISTRY: Registry[Pass] = Registry("pass", Pass, "onnx2mzi.passes", TABLE)  # type: ignore[type-abstract]
 
 
 def header(text: str, key: str, default: str = "") -> str:
@@ -45,9 +46,8 @@ def outcome(given: str, file: str) -> str:
     assert verify(program) == []
     run = header(given, "RUN")
     if run:
-        registry = Registry("pass", Pass, "onnx2mzi.passes", TABLE)
         technology = load_technology(header(given, "TECH", DEFAULT_TECHNOLOGY))
-        program = Pipeline.parse(run, registry).run(program, Context(technology)).program
+        program = Pipeline.parse(run, REGISTRY).run(program, Context(technology)).program
     text, arrays = print_program(program, inline=1_000_000)
     assert arrays == {}
     return text
@@ -85,11 +85,10 @@ def test_what_passes_make_reads_back_exactly(pipeline: str, drive: Drive) -> Non
     rng = np.random.default_rng(3)
     operand = Operand("x", -1, "w", False, "float32")
     layer = LinearLayer("fc", rng.normal(size=(5, 7)), operand, Loc("net.onnx", "fc"))
-    registry = Registry("pass", Pass, "onnx2mzi.passes", TABLE)
     text = ",".join(filter(None, ("tile,svd,decompose", pipeline)))
     technology = replace(load_technology(DEFAULT_TECHNOLOGY), drive=drive)
     program = Program("net", Stage.LINEAR, 4, (layer,))
-    made = Pipeline.parse(text, registry).run(program, Context(technology)).program
+    made = Pipeline.parse(text, REGISTRY).run(program, Context(technology)).program
     assert identical(parse_program(*print_program(made)), made)
 
 
