@@ -16,7 +16,6 @@ from onnx2mzi.ir import Host, LinearLayer, TensorSpec
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.backend import Backend, Emission
 
-
 PREFIX = "onnx2mzi/"
 
 
