@@ -28,13 +28,15 @@ class Measured:
     """What was measured on the finished chip; None is unknown, never a made-up number.
 
     `max_abs_error` and `max_rel_error` compare the emulated chip with the original model on
-    probe inputs (or the data), over all outputs. Accuracies are fractions.
+    probe inputs (or the data), over all outputs. Accuracies are fractions; `changed_answers` is
+    the share of samples whose top-1 class is another one.
     """
 
     max_abs_error: float | None = None
     max_rel_error: float | None = None
     accuracy_reference: float | None = None
     accuracy: float | None = None
+    changed_answers: float | None = None
     samples: int | None = None
     measured_on: str = ""
 

@@ -33,6 +33,13 @@ SLACK = 1e-9
 SHOWN_PROBLEMS = 5
 
 
+def settled(effect: Effect, network: Network | None) -> Exact | Bounded | BoundedDrop:
+    """The promise that holds with these data, or without."""
+    if isinstance(effect, Budgeted):
+        return BoundedDrop(effect.drop) if network is not None else Bounded(effect.error)
+    return effect
+
+
 def check_promise(effect: Effect, network: Network | None, text: str) -> None:
     """Raises UsageError if the promise speaks of data and there are none."""
     on_data = isinstance(effect, BoundedDrop) or (isinstance(effect, Bounded) and effect.on_data)
@@ -72,6 +79,7 @@ def check_effect(
     effect: Effect, before: Computed, after: Computed, *, network: Network | None, text: str
 ) -> None:
     """Raises VerificationError naming pass, layer, what was measured and what was promised."""
+    effect = settled(effect, network)
     if isinstance(effect, BoundedDrop):
         check_promise(effect, network, text)
         if network is not None:

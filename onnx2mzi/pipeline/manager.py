@@ -10,7 +10,7 @@ from onnx2mzi.errors import VerificationError
 from onnx2mzi.ir import Program, Stage
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.backend import PassRecord
-from onnx2mzi.pipeline.base import Context, Pass
+from onnx2mzi.pipeline.base import Context, Exact, Pass
 from onnx2mzi.pipeline.census import Census, layer_census
 from onnx2mzi.pipeline.contracts import (
     Computed,
@@ -51,13 +51,17 @@ class Instrument(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished program, its layers' matrices, and what was counted on the way."""
+    """A finished program, its layers' matrices, and what was counted on the way.
+
+    `lossless` is True if every pass promised to be exact.
+    """
 
     program: Program
     matrices: dict[str, Matrix]
     passes: tuple[PassRecord, ...]
     reference: dict[str, Census]
     exact: dict[str, Census]
+    lossless: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +97,12 @@ class Pipeline:
         records: list[PassRecord] = []
         reference: dict[str, Census] = {}
         exact: dict[str, Census] = {}
+        lossless = True
         for index, step in enumerate(self.passes):
             at = Step(index, len(self.passes), step.name, show(step))
             for instrument in instruments:
                 instrument.before(at, program)
+            lossless = lossless and isinstance(step.effect(program), Exact)
             program, seconds = run_pass(step, program, context, matrices.of)
             matrices.forget_others(program)
             record = PassRecord(at.text, seconds, censuses(program, context))
@@ -107,7 +113,7 @@ class Pipeline:
                 exact = record.censuses
             for instrument in instruments:
                 instrument.after(at, program, record)
-        return Result(program, matrices.of(program), tuple(records), reference, exact)
+        return Result(program, matrices.of(program), tuple(records), reference, exact, lossless)
 
 
 def run_pass(

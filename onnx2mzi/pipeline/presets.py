@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, replace
-from typing import Any
+from typing import Any, cast
 
 from onnx2mzi.errors import UsageError
 from onnx2mzi.pipeline.base import Pass
@@ -66,7 +66,7 @@ def with_options(
                 if field.name == name:
                     taken = True
                     if field.default is not MISSING and getattr(step, name) == field.default:
-                        changed[at] = checked_options(replace(step, **{name: value}))
+                        changed[at] = _with(step, name, value)
         if not taken and name in needed:
             raise UsageError(
                 f"no pass of this pipeline has the option '{name}'",
@@ -74,3 +74,8 @@ def with_options(
                 hint=f"the pipeline is: {','.join(step.name for step in passes)}",
             )
     return tuple(changed)
+
+
+def _with(step: Pass, name: str, value: Any) -> Pass:
+    made: Any = step
+    return checked_options(cast(Pass, replace(made, **{name: value})))

@@ -13,6 +13,7 @@ from onnx2mzi.ir import LinearLayer, MeshTile, Placement, Program, Stage
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.backend import Emission
 from onnx2mzi.pipeline.census import Census, layer_census, reference_mzis, reference_phases
+from onnx2mzi.pipeline.chip import layer_loss_db, layer_pads
 
 REPORT_FORMAT = 1
 
@@ -42,12 +43,13 @@ def report(emission: Emission) -> Row:
         ),
         "area_mm2": _area_mm2(program.placement),
         "loss_db_worst": max(_known(layers, "loss_db_worst"), default=None),
-        "pads": None,
+        "pads": sum(_known(layers, "pads")) if meshes else None,
         "max_abs_error": measured.max_abs_error,
         "max_rel_error": measured.max_rel_error,
         "accuracy_reference": measured.accuracy_reference,
         "accuracy": measured.accuracy,
         "accuracy_drop": _difference(measured.accuracy_reference, measured.accuracy),
+        "changed_answers": measured.changed_answers,
         "seconds": emission.seconds,
         "samples": measured.samples,
         "measured_on": measured.measured_on,
@@ -62,6 +64,7 @@ def layer_row(emission: Emission, layer: LinearLayer) -> Row:
     max_abs, max_rel = matrix_errors(layer.weight, emission.matrices.get(layer.name))
     shape = (int(layer.weight.shape[0]), int(layer.weight.shape[1]))
     ports = emission.program.ports
+    meshes = emission.program.stage is not Stage.LINEAR
     return {
         "name": layer.name,
         "node": layer.loc.node,
@@ -73,13 +76,13 @@ def layer_row(emission: Emission, layer: LinearLayer) -> Row:
         **_counts(
             emission.reference.get(layer.name),
             emission.exact.get(layer.name),
-            _census(emission, layer) if emission.program.stage is not Stage.LINEAR else None,
+            _census(emission, layer) if meshes else None,
             mzis_reference=reference_mzis(shape, ports),
             phases_reference=reference_phases(shape, ports),
         ),
         "area_mm2": _layer_area_mm2(emission.program, layer),
-        "loss_db_worst": None,
-        "pads": None,
+        "loss_db_worst": layer_loss_db(layer, emission.technology) if meshes else None,
+        "pads": layer_pads(layer).total if meshes else None,
         "max_abs_error": max_abs,
         "max_rel_error": max_rel,
         "accuracy_reference": None,
@@ -182,5 +185,5 @@ def _difference(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else a - b
 
 
-def _known(rows: list[Row], key: str) -> list[float]:
+def _known(rows: list[Row], key: str) -> list[Any]:
     return [row[key] for row in rows if row[key] is not None]

@@ -1,0 +1,174 @@
+"""The verbs: inspect, run, check, diff, tech, passes."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onnx2mzi.cli import render
+from onnx2mzi.cli.compile import load_scripts, tell_json
+from onnx2mzi.cli.terminal import Log, colored, paint
+from onnx2mzi.errors import CheckError, UsageError
+
+
+def inspect_command(arguments: argparse.Namespace) -> int:
+    """What a model, program or folder holds."""
+    from onnx2mzi.driver.inspect import inspect
+    from onnx2mzi.driver.options import Options
+
+    options = Options(ports=arguments.ports, input_shapes=dict(arguments.input_shape))
+    described = inspect(Path(arguments.file), options)
+    if arguments.json:
+        tell_json(described)
+    else:
+        print(render.model(described), end="")
+    return 0
+
+
+def run_command(arguments: argparse.Namespace) -> int:
+    """A chip on data."""
+    import numpy as np
+
+    from onnx2mzi.driver.compare import run_on_data
+
+    found, outputs = run_on_data(Path(arguments.directory), Path(arguments.data))
+    log = Log(0 if arguments.quiet else 1)
+    for note in found.pop("notes"):
+        log.say(note)
+    if arguments.output is not None:
+        try:
+            np.savez(arguments.output, **outputs)  # type: ignore[arg-type]
+        except OSError as error:
+            raise UsageError(
+                f"cannot be written: {error.strerror}", where=f"-o {arguments.output}"
+            ) from None
+    if arguments.json:
+        tell_json(found)
+    else:
+        color = colored(sys.stdout, no_color=arguments.no_color)
+        print(render.emulated(found, color=color), end="")
+    return 0
+
+
+def check_command(arguments: argparse.Namespace) -> int:
+    """Consistency of a folder."""
+    from onnx2mzi.driver.check import check
+
+    findings = check(Path(arguments.directory))
+    failed = [finding for finding in findings if finding.ok is False]
+    if arguments.json:
+        rows = [{"check": f.name, "ok": f.ok, "message": f.message} for f in findings]
+        tell_json({"directory": arguments.directory, "ok": not failed, "checks": rows})
+    else:
+        color = colored(sys.stdout, no_color=arguments.no_color)
+        for finding in findings:
+            word, style = {True: ("ok", "good"), False: ("FAILED", "bad"), None: ("-", "dim")}[
+                finding.ok
+            ]
+            print(f"{paint(f'{word:6}', style, color=color)}  {finding.name}: {finding.message}")
+    if failed:
+        names = ", ".join(finding.name for finding in failed)
+        raise CheckError(
+            f"{len(failed)} of {len(findings)} checks failed: {names}",
+            where=arguments.directory,
+            hint="compile again",
+        )
+    return 0
+
+
+def diff_command(arguments: argparse.Namespace) -> int:
+    """Two folders side by side."""
+    from onnx2mzi.driver.compare import difference
+
+    found = difference(Path(arguments.before), Path(arguments.after))
+    if arguments.json:
+        tell_json(found)
+    else:
+        print(render.difference(found), end="")
+    return 0
+
+
+def tech_command(arguments: argparse.Namespace) -> int:
+    """Names or one technology file."""
+    from onnx2mzi.driver.plugins import technology, technology_plugins
+    from onnx2mzi.tech import DEFAULT_TECHNOLOGY, dump_technology, technology_names
+
+    if arguments.action == "show":
+        made = technology(arguments.name)
+        if arguments.json:
+            import tomllib
+
+            tell_json(tomllib.loads(dump_technology(made)))
+        else:
+            print(dump_technology(made), end="")
+        return 0
+    if arguments.name is not None:
+        raise UsageError(f"list takes no name ('{arguments.name}')", hint="see tech show NAME")
+    rows = [
+        {"name": name, "description": technology(name).description}
+        for name in [*technology_names(), *technology_plugins()]
+    ]
+    if arguments.json:
+        tell_json({"default": DEFAULT_TECHNOLOGY, "technologies": rows})
+        return 0
+    marked = [
+        (row["name"] + (" (default)" if row["name"] == DEFAULT_TECHNOLOGY else ""), row)
+        for row in rows
+    ]
+    print(render.table([name, row["description"]] for name, row in marked), end="")
+    return 0
+
+
+def passes_command(arguments: argparse.Namespace) -> int:
+    """Passes and back ends with their options."""
+    from onnx2mzi.driver.plugins import BACKENDS, PASSES
+
+    load_scripts(arguments.plugin)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for title, registry in (("passes", PASSES), ("backends", BACKENDS)):
+        names = registry.names()
+        if arguments.name is not None:
+            names = [name for name in names if name == arguments.name]
+        found[title] = [_described(registry.get(name), registry.origin(name)) for name in names]
+    if arguments.name is not None and not any(found.values()):
+        PASSES.get(arguments.name)
+    if arguments.json:
+        tell_json(found)
+    else:
+        print(render.plugins(found), end="")
+    return 0
+
+
+def _described(cls: Any, origin: str) -> dict[str, Any]:
+    from onnx2mzi.pipeline.options import option_fields
+
+    about = (cls.__doc__ or "").strip().splitlines()
+    return {
+        "name": cls.name,
+        "about": about[0] if about else "",
+        "origin": origin,
+        "stage_in": str(cls.stage_in) if hasattr(cls, "stage_in") else None,
+        "stage_out": str(cls.stage_out) if hasattr(cls, "stage_out") else None,
+        "options": [
+            {
+                "name": field.name,
+                "type": field.kind,
+                "default": field.default_text,
+                "limits": field.limits,
+                "unit": field.unit,
+                "help": field.help,
+            }
+            for field in option_fields(cls)
+        ],
+    }
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "inspect": inspect_command,
+    "run": run_command,
+    "check": check_command,
+    "diff": diff_command,
+    "tech": tech_command,
+    "passes": passes_command,
+}

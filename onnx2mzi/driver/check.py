@@ -1,0 +1,148 @@
+"""Is a compiled chip consistent? Every file of an output folder against its program."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx2mzi.backends.phase_table import by_tile, read_phases
+from onnx2mzi.backends.phase_table import tile_matrix as tile_of_table
+from onnx2mzi.driver.compile import Compiled, host_of, load
+from onnx2mzi.driver.output import need_manifest, sha256
+from onnx2mzi.driver.plugins import BACKENDS
+from onnx2mzi.emulate.accuracy import relative_error
+from onnx2mzi.emulate.host import random_inputs, reference_run
+from onnx2mzi.emulate.transfer import tile_matrix
+from onnx2mzi.errors import InputError, Onnx2MziError
+from onnx2mzi.ir import MeshTile
+
+PHASES = "phases.csv"
+# The table prints phases to full precision; a photonic ONNX holds single precision.
+TABLE_TOLERANCE = 1e-9
+ONNX_TOLERANCE = 1e-5
+# A report holds what was measured, which is not in the program.
+NOT_REWRITTEN = ("report",)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: `ok` is None if it was not made, and `message` says why, or what was found."""
+
+    name: str
+    ok: bool | None
+    message: str
+
+
+def check(directory: Path) -> list[Finding]:
+    """All findings about an output folder, in order. Raises InputError if it is none of ours."""
+    manifest = need_manifest(directory)
+    findings = [_files(directory, manifest)]
+    try:
+        chip = load(directory)
+    except InputError as error:
+        return [*findings, Finding("program", False, str(error))]
+    findings.append(Finding("program", True, f"valid, stage {chip.program.stage}"))
+    findings += [
+        _guarded("phases", lambda: _phases(directory, chip)),
+        _guarded("onnx", lambda: _photonic_onnx(directory, chip)),
+    ]
+    for text in manifest.get("emit", ()):
+        if text.partition("{")[0] not in NOT_REWRITTEN:
+            findings.append(_guarded(f"rewrite {text}", _rewriter(directory, chip, text)))
+    findings.append(Finding("drc", None, "design rules are not checked by this version"))
+    findings.append(Finding("lvs", None, "layout versus schematic is not checked by this version"))
+    return findings
+
+
+def _rewriter(directory: Path, chip: Compiled, text: str) -> Callable[[], Finding]:
+    return lambda: _rewritten(directory, chip, text)
+
+
+def _guarded(name: str, made: Callable[[], Finding]) -> Finding:
+    try:
+        return made()
+    except Onnx2MziError as error:
+        return Finding(name, False, str(error))
+
+
+def _files(directory: Path, manifest: dict[str, Any]) -> Finding:
+    wrong = []
+    for name, digest in manifest.get("files", {}).items():
+        path = directory / name
+        if not path.is_file():
+            wrong.append(f"{name} is missing")
+        elif sha256(path) != digest:
+            wrong.append(f"{name} was changed")
+    if wrong:
+        return Finding("files", False, "; ".join(wrong))
+    return Finding("files", True, f"{len(manifest.get('files', {}))} files as they were written")
+
+
+def _phases(directory: Path, chip: Compiled) -> Finding:
+    """The matrices that follow from phases.csv by couplers and arms alone."""
+    path = directory / PHASES
+    if not path.is_file():
+        return Finding("phases", None, f"no {PHASES}")
+    tiles = by_tile(read_phases(path))
+    worst, where = 0.0, ""
+    for layer, name, tile in _mesh_tiles(chip):
+        rows = tiles.pop((layer, name), ())
+        found = tile_of_table(
+            rows,
+            outputs=len(tile.outputs),
+            inputs=len(tile.inputs),
+            drive=tile.u.drive,
+            gain=tile.gain,
+            readout_rad=tile.readout_rad,
+        )
+        asked = tile_matrix(tile)
+        error = float(np.abs(found - asked).max(initial=0.0)) if found.shape == asked.shape else 1.0
+        if tile.gain > 0 and error / tile.gain > worst:
+            worst, where = error / tile.gain, f"{layer}.{name}"
+    if tiles:
+        return Finding("phases", False, f"rows of unknown tiles: {sorted(tiles)[0]}")
+    if not worst <= TABLE_TOLERANCE:
+        return Finding("phases", False, f"tile {where} differs from the program by {worst:.2g}")
+    return Finding("phases", True, f"{PHASES} gives the program's matrices to {worst:.1e}")
+
+
+def _mesh_tiles(chip: Compiled) -> Iterator[tuple[str, str, MeshTile]]:
+    for layer in chip.program.layers:
+        for g, grid in enumerate(layer.grids):
+            for t, tile in enumerate(grid.tiles):
+                if isinstance(tile, MeshTile):
+                    yield layer.name, f"g{g}.t{t}", tile
+
+
+def _photonic_onnx(directory: Path, chip: Compiled) -> Finding:
+    """The ONNX file in plain onnxruntime against the emulated chip."""
+    path = directory / f"{chip.program.name}_photonic.onnx"
+    if not path.is_file():
+        return Finding("onnx", None, f"no {path.name}")
+    try:
+        inputs = random_inputs(host_of(chip.program))
+    except InputError as refused:
+        return Finding("onnx", None, str(refused))
+    error = relative_error(reference_run(path, inputs), chip.run(inputs))
+    message = f"{path.name} in onnxruntime equals the emulated chip to {error:.1e}"
+    return Finding("onnx", bool(error <= ONNX_TOLERANCE), message)
+
+
+def _rewritten(directory: Path, chip: Compiled, text: str) -> Finding:
+    """Whether the back end writes the same bytes from the program once more."""
+    name = f"rewrite {text}"
+    with tempfile.TemporaryDirectory() as temporary:
+        (writer,) = BACKENDS.parse(text)
+        files = writer.write(chip.emission, Path(temporary))
+        differing = [
+            file
+            for file in files
+            if not (directory / file).is_file()
+            or (directory / file).read_bytes() != (Path(temporary) / file).read_bytes()
+        ]
+    if differing:
+        return Finding(name, False, f"{', '.join(differing)} is not what the program gives")
+    return Finding(name, True, f"{', '.join(files) or 'nothing'}: the same bytes")

@@ -1,0 +1,214 @@
+"""One compile from model to chip, and the chip that comes out of it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx2mzi.driver import measure
+from onnx2mzi.driver.options import Ears, Options, check_numbers, passive_of, pipeline_of
+from onnx2mzi.driver.output import need_manifest, staged, write_manifest
+from onnx2mzi.driver.plugins import BACKENDS, technology
+from onnx2mzi.driver.provenance import about
+from onnx2mzi.emulate.host import HostRunner
+from onnx2mzi.emulate.transfer import program_matrices
+from onnx2mzi.errors import FitError, InputError, UsageError
+from onnx2mzi.frontend import import_model
+from onnx2mzi.ir import Host, Program
+from onnx2mzi.ir.files import read_mzi
+from onnx2mzi.ir.verify import verify
+from onnx2mzi.pipeline import summary
+from onnx2mzi.pipeline.backend import Backend, Emission
+from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.spec import show
+from onnx2mzi.tech import dump_technology, parse_technology
+
+Model = str | Path | bytes
+PROGRAM = "program.mzi"
+REPORT = "report.json"
+
+
+def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "Compiled":
+    """The chip for a model, emulated and compared with it. Writes nothing.
+
+    Raises UsageError, InputError, FitError (`strict`) or VerificationError.
+    """
+    ears = ears or Ears()
+    check_numbers(options)
+    target = technology(options.tech)
+    pipeline = pipeline_of(options)
+    program = imported(model, options)
+    runner = HostRunner(host_of(program), threads=options.workers)
+    samples = measure.samples(program, runner, options)
+    for note in samples.notes:
+        ears.log(note)
+    context = Context(
+        technology=target,
+        passive=passive_of(options),
+        network=samples.network,
+        seed=options.seed,
+        workers=options.workers,
+        log=ears.log,
+        progress=ears.progress,
+    )
+    result = pipeline.run(program, context, ears.watch)
+    found = measure.measured(model, result, runner, samples)
+    has_data = options.data is not None or options.test is not None
+    measure.judge(found, lossless=result.lossless, options=options, has_data=has_data)
+    if options.max_drop is not None and not has_data:
+        ears.log("--max-drop was not checked: there are no data to measure on (--data, --test)")
+    return Compiled(
+        Emission(
+            program=result.program,
+            technology=target,
+            matrices=result.matrices,
+            measured=found,
+            passes=result.passes,
+            reference=result.reference,
+            exact=result.exact,
+            command=options.command,
+            seconds=sum(record.seconds for record in result.passes) if options.timing else None,
+        ),
+        {**about(model, options, pipeline), "technology": dump_technology(target)},
+    )
+
+
+def imported(model: Model, options: Options) -> Program:
+    """The model's linear layers and its host graph. With `strict` all of it must be photonic."""
+    program = import_model(
+        model,
+        ports=options.ports,
+        only=tuple(options.only),
+        exclude=tuple(options.exclude),
+        input_shapes={name: tuple(shape) for name, shape in options.input_shapes.items()},
+    )
+    if options.strict and program.host is not None and program.host.electronic:
+        left = "; ".join(f"{item.loc}: {item.why}" for item in program.host.electronic)
+        count = len(program.host.electronic)
+        raise FitError(
+            f"{count} linear node{'s' if count > 1 else ''} would stay electronic: {left}",
+            where="--strict",
+            hint="compile without --strict to leave them to the host",
+        )
+    return program
+
+
+def host_of(program: Program) -> Host:
+    """The program's host graph. Raises InputError if it has none (a hand-made program)."""
+    if program.host is None:
+        raise InputError("has no host graph that could run it", where=program.name)
+    return program.host
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A finished chip: its program, what was measured, and how to run and save it.
+
+    `about` goes into the manifest; `saved_report` is what report.json said, if it was loaded.
+    """
+
+    emission: Emission
+    about: Mapping[str, Any] = field(default_factory=dict)
+    saved_report: Mapping[str, Any] | None = None
+
+    @property
+    def program(self) -> Program:
+        """The program: layers, meshes, places."""
+        return self.emission.program
+
+    @property
+    def pipeline(self) -> str:
+        """The text of every pass that ran; `Pipeline.parse` takes it."""
+        return ",".join(self.program.history)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """The numbers of report.json."""
+        if self.saved_report is not None:
+            return dict(self.saved_report)
+        return summary.report(self.emission)
+
+    @cached_property
+    def runner(self) -> HostRunner:
+        """The host graph in onnxruntime."""
+        return HostRunner(host_of(self.program))
+
+    def run(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of the network with the ideal chip in it, by name.
+
+        `inputs` maps the names of the model's inputs to arrays with samples along axis 0; one
+        array will do for a model with one input.
+        """
+        return self.runner.run(self.emission.matrices, self.program.layers, self._named(inputs))
+
+    def run_original(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs with the matrices that the model asks for."""
+        return self.runner.run({}, self.program.layers, self._named(inputs))
+
+    def save(
+        self, directory: str | Path, *, emit: str | None = None, force: bool = False
+    ) -> dict[str, Path]:
+        """Write all files of the chip; paths by file name.
+
+        `emit` lists back ends (default: all). The folder appears whole or not at all; one that
+        is not empty and not ours is refused unless `force`.
+        """
+        target = Path(directory)
+        writers = backends_of(emit)
+        with staged(target, force=force) as stage:
+            for writer in writers:
+                writer.write(self.emission, stage)
+            write_manifest(stage, {**self.about, "emit": [show(writer) for writer in writers]})
+        return {path.name: path for path in sorted(target.iterdir()) if path.is_file()}
+
+    def _named(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        if isinstance(inputs, Mapping):
+            return inputs
+        names = [spec.name for spec in host_of(self.program).inputs]
+        if len(names) != 1:
+            raise UsageError(
+                f"the model has {len(names)} inputs: {', '.join(names)}",
+                hint="give a dict of arrays",
+            )
+        return {names[0]: np.asarray(inputs)}
+
+
+def backends_of(emit: str | None) -> tuple[Backend, ...]:
+    """The back ends that `--emit` lists, all built-in ones if it is None. Raises SpecError."""
+    return BACKENDS.parse(",".join(BACKENDS.table) if emit is None else emit)
+
+
+def load(directory: str | Path) -> Compiled:
+    """A chip that `save` wrote. Raises InputError for any other folder, or a damaged one."""
+    folder = Path(directory)
+    manifest = need_manifest(folder)
+    if not (folder / PROGRAM).is_file():
+        raise InputError(
+            f"has no {PROGRAM}", where=str(folder), hint="compile again with ir among --emit"
+        )
+    program = read_mzi(folder / PROGRAM)
+    if problems := verify(program):
+        raise InputError(f"is no valid program: {problems[0]}", where=str(folder / PROGRAM))
+    text = str(manifest.get("technology", ""))
+    emission = Emission(
+        program=program,
+        technology=parse_technology(text, where=f"technology of {folder / 'manifest.json'}"),
+        matrices=program_matrices(program),
+    )
+    about = {key: value for key, value in manifest.items() if key != "files"}
+    saved = _report(folder / REPORT) if (folder / REPORT).is_file() else None
+    return Compiled(emission, about, saved)
+
+
+def _report(path: Path) -> dict[str, Any]:
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read: {error}", where=str(path)) from None
+    if not isinstance(report, dict):
+        raise InputError("is no report", where=str(path))
+    return report

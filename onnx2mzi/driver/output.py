@@ -1,0 +1,151 @@
+"""Output folders: written under another name, renamed when complete, recognised later.
+
+A folder is ours if its manifest.json says so. Files that others put into it are never deleted.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from onnx2mzi.errors import InputError, UsageError
+
+MANIFEST = "manifest.json"
+TOOL = "onnx2mzi"
+MANIFEST_FORMAT = 1
+
+
+def read_manifest(directory: Path) -> dict[str, Any] | None:
+    """The manifest of a folder that we made, None if we did not."""
+    try:
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if isinstance(manifest, dict) and manifest.get("tool") == TOOL:
+        return manifest
+    return None
+
+
+def need_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of a folder that we made. Raises InputError for any other folder."""
+    if not directory.is_dir():
+        raise InputError(
+            "there is no such folder", where=str(directory), hint="give the output folder of a chip"
+        )
+    manifest = read_manifest(directory)
+    if manifest is None:
+        raise InputError(
+            f"is no output folder of onnx2mzi: it has no {MANIFEST} of ours", where=str(directory)
+        )
+    return manifest
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(directory: Path, about: Mapping[str, Any]) -> Path:
+    """Write manifest.json with `about` and the hash of every other file in the folder."""
+    files = {
+        path.relative_to(directory).as_posix(): sha256(path)
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {"tool": TOOL, "format": MANIFEST_FORMAT, **about, "files": files}
+    path = directory / MANIFEST
+    path.write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def check_target(directory: Path, *, force: bool) -> None:
+    """Raises UsageError if `directory` may not be written."""
+    where = f"-o {directory}"
+    if directory.exists() and not directory.is_dir():
+        raise UsageError("is a file, not a folder", where=where)
+    resolved = directory.resolve()
+    if Path.cwd().is_relative_to(resolved):
+        raise UsageError(
+            "is the current folder or holds it", where=where, hint="name a folder of its own"
+        )
+    for parent in resolved.parents:
+        if parent.exists():
+            if not parent.is_dir() or not os.access(parent, os.W_OK):
+                raise UsageError(f"cannot be made in {parent}", where=where)
+            break
+    if not directory.is_dir() or force or not any(directory.iterdir()):
+        return
+    if read_manifest(directory) is None:
+        raise UsageError(
+            "is not empty, and onnx2mzi did not make it",
+            where=where,
+            hint="name another folder, or write into this one with --force",
+        )
+
+
+@contextlib.contextmanager
+def staged(directory: Path, *, force: bool = False) -> Iterator[Path]:
+    """A new folder beside `directory` that takes its place when the block ends without error.
+
+    Files of an earlier run go; files that are not ours stay, unless `force` and a new file has
+    their name. Whatever else happens, an interrupt included, `directory` is as it was.
+    """
+    check_target(directory, force=force)
+    target = directory.resolve()
+    made = _make_parents(target.parent)
+    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    try:
+        stage.chmod(0o777 & ~_umask())
+        yield stage
+        _swap(stage, target)
+    except BaseException:
+        shutil.rmtree(stage, ignore_errors=True)
+        for parent in made:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
+
+
+def _make_parents(parent: Path) -> list[Path]:
+    """Make `parent` and what is above it; the folders made, the deepest first."""
+    missing = [path for path in (parent, *parent.parents) if not path.exists()]
+    parent.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _swap(stage: Path, target: Path) -> None:
+    if not target.exists():
+        stage.rename(target)
+        return
+    manifest = read_manifest(target) or {}
+    ours = {MANIFEST, *manifest.get("files", ())} if manifest else set()
+    foreign = [
+        path.relative_to(target)
+        for path in target.rglob("*")
+        if not path.is_dir() and path.relative_to(target).as_posix() not in ours
+    ]
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+    old.rmdir()
+    target.rename(old)
+    try:
+        stage.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    for path in foreign:
+        if not (target / path).exists():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (old / path).rename(target / path)
+    shutil.rmtree(old, ignore_errors=True)
