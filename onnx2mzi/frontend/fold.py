@@ -15,7 +15,7 @@ _DEPTH = 64
 class Constants:
     """The constant values of a graph: initializers, Constant nodes, and what follows from them.
 
-    All folded values together have at most `MOST` entries; beyond that nothing is folded.
+    All folded values together have at most `most` entries; beyond that nothing is folded.
     """
 
     def __init__(
@@ -23,13 +23,15 @@ class Constants:
         initializers: Mapping[str, TensorProto],
         nodes: Sequence[NodeProto],
         reader: TensorReader,
+        *,
+        most: int = MOST,
     ) -> None:
         """`nodes` in an order in which each stands behind those it reads from."""
         self._initializers = initializers
         self._producers = {name: node for node in nodes for name in node.output if name}
         self._reader = reader
         self._folded: dict[str, np.ndarray | None] = {}
-        self._left = MOST
+        self._left = most
         self._static = {"", *initializers}
         for node in nodes:
             if _repeatable(node) and self._static.issuperset(node.input):

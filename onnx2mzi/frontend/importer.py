@@ -14,7 +14,7 @@ from onnx2mzi.frontend.electronic import UNSUPPORTED, hidden, operator
 from onnx2mzi.frontend.fold import Constants
 from onnx2mzi.frontend.host import HostGraph, build_host, ranks, tensor_spec
 from onnx2mzi.frontend.lowerings import LOWERINGS, Lowered, Part, Scope
-from onnx2mzi.frontend.names import layer_name, node_label
+from onnx2mzi.frontend.names import layer_name, node_label, printable
 from onnx2mzi.frontend.select import Selection
 from onnx2mzi.frontend.source import read_source
 from onnx2mzi.frontend.tensors import TensorReader, tensors_of
@@ -51,6 +51,20 @@ def import_model(
     A graph input that is also an initializer is a constant here, as IR 3 has it.
     Raises InputError if the model is refused, UsageError if an option names what is not there.
     """
+    try:
+        return _imported(model, ports, Selection(only, exclude), input_shapes)
+    except InputError as error:
+        # Names in a damaged file hold anything, and an error is one line.
+        message, where, hint = map(printable, (error.message, error.where, error.hint))
+        raise InputError(message, where=where, hint=hint) from None
+
+
+def _imported(
+    model: str | Path | bytes | ModelProto,
+    ports: int,
+    selection: Selection,
+    input_shapes: Mapping[str, Sequence[int]],
+) -> Program:
     source = read_source(model)
     where = str(model) if isinstance(model, str | Path) else "the model"
     opset = check_model(source.model, where)
@@ -62,7 +76,6 @@ def import_model(
         reader.check(tensor)
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     walk = _Walk(source.model, source.file, opset, Constants(initializers, nodes, reader))
-    selection = Selection(only, exclude)
     for node in nodes:
         walk.take(node, selection)
     selection.finish(where)

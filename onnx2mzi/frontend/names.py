@@ -10,10 +10,13 @@ _LONGEST = 60
 
 def node_label(node: NodeProto, index: int) -> str:
     """The node's name, or its operator with its first output: `Gemm_8`."""
-    if node.name:
-        return str(node.name)
     output = next((name for name in node.output if name), "")
-    return f"{node.op_type}_{output or index}"
+    return printable(node.name or f"{node.op_type}_{output or index}")
+
+
+def printable(text: str) -> str:
+    """The text on one line, control characters spelled out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def layer_name(label: str, op: str, taken: set[str]) -> str:
