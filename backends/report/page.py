@@ -89,14 +89,17 @@ def saving_sentence(report: Row) -> str:
 
 def fidelity_sentence(report: Row) -> str:
     """How close the chip is to the model."""
-    where = f" ({report['measured_on']})" if report["measured_on"] else ""
+    where = ""
+    if report["measured_on"]:
+        where = f" on {report['measured_on']}"
+    elif report["samples"]:
+        where = f" on {text.plural(report['samples'], 'sample')}"
     parts = []
     if report["accuracy"] is not None:
-        number = f" on {text.count(report['samples'])} samples" if report["samples"] else ""
         parts.append(
             f"Accuracy {text.percent(report['accuracy_reference'], 2)} →"
             f" {text.percent(report['accuracy'], 2)}"
-            f" ({text.points(report['accuracy_drop'])}){number}{where}."
+            f" ({text.points(report['accuracy_drop'])}){where}."
         )
     changed = report.get("changed_answers")
     if changed is not None:
@@ -185,7 +188,7 @@ def _cards(report: Row) -> Markup:
         small.append(_card("Accuracy", text.percent(accuracy, 2), was))
     small += [
         _card(
-            "Largest error of an output",
+            "Output error, worst",
             text.significant(report["max_rel_error"]),
             "of the largest output" if report["max_rel_error"] is not None else "not measured",
         ),
@@ -194,7 +197,9 @@ def _cards(report: Row) -> Markup:
     if report["area_mm2"] is not None:
         small.append(_card("Area", text.area(report["area_mm2"]), "as placed"))
     if report["loss_db_worst"] is not None:
-        small.append(_card("Worst loss", text.loss(report["loss_db_worst"]), "guide to guide"))
+        small.append(_card("Worst loss", text.loss(report["loss_db_worst"]), "on the longest path"))
+    if report["pads"] is not None:
+        small.append(_card("Pads", text.count(report["pads"]), "signals and grounds"))
     return joined([el("div", *cards, class_="cards"), el("div", *small, class_="cards small")])
 
 
@@ -203,7 +208,7 @@ def _cards(report: Row) -> Markup:
 
 def _layers(report: Row) -> Markup:
     heads = ["Layer", "Op", "Matrix", "Tiles", "MZIs", "Active phases", "", "Passive", "Power"]
-    heads += ["Depth", "Error"]
+    heads += ["Depth", "Loss", "Area", "Error"]
     rows = [_layer_row(row) for row in report["layers"]]
     total = {**report, "name": "Total", "op": "", "node": ""}
     total["tiles"] = sum(row["tiles"] for row in report["layers"])
@@ -255,6 +260,8 @@ def _layer_row(row: Row) -> Markup:
         _td(text.count(row["phases_passive"])),
         _td(text.power(row["power_mw"])),
         _td(text.count(row["depth_columns"])),
+        _td(text.loss(row["loss_db_worst"])),
+        _td(text.area(row["area_mm2"])),
         _td(text.significant(row["max_rel_error"])),
     )
 
@@ -295,8 +302,8 @@ def _meshes(emission: Emission, tiles_per_layer: int) -> Markup | None:
             el(
                 "p",
                 "Light runs from left to right, through V, the attenuators Σ and U. The small"
-                " plot beside a tile has the singular values of its matrix (line) and those"
-                " that the chip makes (dots).",
+                " plot beside a tile has the singular values that the model asks for (line) and"
+                " those that the chip makes (dots).",
                 class_="note",
             ),
             phase_legend(),

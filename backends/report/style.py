@@ -33,7 +33,8 @@ background:var(--goodbg)}
 .verdict b{display:block;font-size:17px;line-height:1.35}
 .verdict span{color:var(--soft)}
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:12px}
-.cards.small{grid-template-columns:repeat(auto-fit,minmax(200px,1fr));margin-top:12px}
+.cards.small{grid-template-columns:repeat(auto-fit,minmax(150px,1fr));margin-top:12px}
+.cards.small .big small{display:block;margin:0}
 .card,.panel,figure{background:var(--card);border:1px solid var(--line);border-radius:10px}
 .card{padding:14px 16px}
 .card .what{color:var(--soft);font-size:12px}
@@ -49,17 +50,17 @@ color:var(--faint)}
 .track i.ref{background:var(--ref)}.track i.exact{background:var(--mid)}
 .panel{padding:6px 0;overflow-x:auto;margin-top:10px}
 table{border-collapse:collapse;width:100%;font-size:13px}
-th,td{padding:7px 12px;text-align:right;white-space:nowrap;vertical-align:baseline}
+th,td{padding:7px 10px;text-align:right;white-space:nowrap;vertical-align:baseline}
 th{color:var(--soft);font-weight:500;font-size:12px}
 tbody tr{border-top:1px solid var(--line)}
 tfoot tr{border-top:2px solid var(--line);font-weight:600}
 th.l,td.l{text-align:left}td.wrap{white-space:normal;overflow-wrap:anywhere;min-width:180px}
-td small{color:var(--soft);margin-left:6px}td .track{min-width:70px}
+td small{color:var(--soft);margin-left:6px}td .track{min-width:60px}
 th:first-child,td:first-child{padding-left:18px}th:last-child,td:last-child{padding-right:18px}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(310px,1fr));gap:12px;
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(258px,1fr));gap:12px;
 margin-top:10px}
 .chart{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px}
-.chart .row{display:grid;grid-template-columns:minmax(60px,26%) 1fr 92px;gap:10px;
+.chart .row{display:grid;grid-template-columns:minmax(60px,32%) 1fr 68px;gap:10px;
 align-items:center;font-size:12px;line-height:1.75}
 .chart .name{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .chart .value{text-align:right;color:var(--soft);white-space:nowrap}
@@ -85,6 +86,8 @@ svg.mesh .hints rect{fill:transparent}svg.mesh .hints rect:hover{fill:var(--ink)
 .legend .mesh .bg{stroke:var(--bg)}
 .mesh [class^=t]{stroke-width:7}.mesh [class^=f]{stroke-width:4}
 .mesh .tp,.mesh .fp{stroke:var(--passive)}
+svg.map{margin:2px 0 10px;max-width:100%;height:auto}svg.map rect{fill:var(--accent)}
+svg.map .frame{fill:var(--track)}.tiles{font-size:12px;color:var(--soft);margin-top:8px}
 svg.singular{width:220px;height:64px}.singular polyline{fill:none;stroke:var(--ref);stroke-width:2}
 .singular circle{fill:var(--accent)}.axis{stroke:var(--line);fill:none}
 svg.histogram{width:100%;height:auto}.histogram text{font-size:10px;fill:var(--soft)}

@@ -7,7 +7,7 @@ import numpy as np
 
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.charts import singular_values
-from onnx2mzi.backends.report.markup import Markup, el
+from onnx2mzi.backends.report.markup import Markup, el, short
 from onnx2mzi.backends.report.picture import tile_picture
 from onnx2mzi.ir import LinearLayer, MeshTile, Program
 from onnx2mzi.physics.arrays import Real
@@ -44,8 +44,43 @@ def layer_figures(emission: Emission, tiles_per_layer: int) -> list[Markup]:
             rows, columns = layer.weight.shape
             title = f"{layer.name}, {rows} × {columns}: {len(drawn)} of {len(tiles)} tiles drawn"
             is_open = "" if number < 4 else None
-            sections.append(el("details", el("summary", title), *drawn, open=is_open))
+            overview = tile_map(layer, emission.program.ports) if len(tiles) > len(drawn) else None
+            sections.append(el("details", el("summary", title), overview, *drawn, open=is_open))
     return sections
+
+
+def tile_map(layer: LinearLayer, ports: int) -> Markup:
+    """Every tile of the layer at its place in the matrix, the stronger the more heaters."""
+    step, maps = 14.0, []
+    for g, grid in enumerate(layer.grids):
+        active = {
+            t: tile_census(tile, p_pi_mw=0.0).phases_active
+            for where, t, tile in mesh_tiles(layer)
+            if where == g
+        }
+        most = max(active.values(), default=0)
+        columns, rows = -(-grid.columns // ports), -(-grid.rows // ports)
+        cells = [el("rect", x=0, y=0, width=columns * step, height=rows * step, class_="frame")]
+        for t, count in active.items():
+            tile = grid.tiles[t]
+            row = int(tile.outputs.min(initial=grid.rows)) // ports
+            column = int(tile.inputs.min(initial=grid.columns)) // ports
+            cells.append(
+                el(
+                    "rect",
+                    el("title", f"{layer.name}.g{g}.t{t}: {text.plural(count, 'active phase')}"),
+                    x=column * step + 0.5,
+                    y=row * step + 0.5,
+                    width=step - 1,
+                    height=step - 1,
+                    opacity=0.08 + 0.92 * count / most if most else 0.08,
+                )
+            )
+        width, height = columns * step, rows * step
+        view = f"0 0 {short(width)} {short(height)}"
+        maps.append(el("svg", *cells, viewBox=view, width=width, height=height, class_="map"))
+    note = "Tiles at their places in the matrix; the stronger, the more heaters."
+    return el("div", el("div", note, class_="tiles"), *maps)
 
 
 def _figure(emission: Emission, layer: LinearLayer, g: int, t: int, tile: MeshTile) -> Markup:
@@ -63,7 +98,9 @@ def _figure(emission: Emission, layer: LinearLayer, g: int, t: int, tile: MeshTi
     made = np.sort(np.asarray(tile.gain * attenuation(theta_rad=tile.sigma.theta_rad)))[::-1]
     plot = None
     if len(layer.grids) == 1:
-        block = layer.weight[np.ix_(tile.outputs, tile.inputs)]
+        # A lone tile stands for the whole matrix, also for ports that it lost.
+        alone = len(layer.grids[0].tiles) == 1
+        block = layer.weight if alone else layer.weight[np.ix_(tile.outputs, tile.inputs)]
         asked = np.asarray(np.linalg.svd(block, compute_uv=False), np.float64)
         plot = el("span", singular_values(asked, made), class_="plot")
     caption = el("figcaption", el("b", name), *(el("span", fact) for fact in facts), plot)

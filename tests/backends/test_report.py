@@ -139,7 +139,7 @@ def test_the_page_says_the_totals(make_program: Any) -> None:
     assert saving_sentence(numbers) in checker.text
     assert f"{numbers['phases_active']:,} of {numbers['phases_reference']:,}" in checker.text
     assert (
-        "Accuracy 97.50 % → 97.20 % (−0.30 points) on 1,234 samples (digits_test.npz)."
+        "Accuracy 97.50 % → 97.20 % (−0.30 points) on digits_test.npz."
         " Outputs differ from the ONNX model by at most 0.02 of the largest output."
     ) in checker.text
     for layer in numbers["layers"]:
@@ -158,6 +158,8 @@ def test_tiles_that_are_not_drawn_are_counted(make_program: Any) -> None:
     tiles = [len(grid.tiles) for layer in made.program.layers for grid in layer.grids]
     text = checked(page(made, report(made), tiles_per_layer=1)).text
     assert "1 of" in text
+    assert "Tiles at their places" in text
+    assert "Tiles at their places" not in checked(page(made, report(made), tiles_per_layer=9)).text
     assert sum(tiles) > len(made.program.layers)
     assert checked(page(made, report(made), tiles_per_layer=0)).text.count("0 of") == len(
         made.program.layers
