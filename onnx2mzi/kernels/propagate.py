@@ -34,7 +34,7 @@ def propagate(mesh: BalancedMesh, x: npt.ArrayLike) -> Matrix:
         m, d = reference.cells(mesh, real), reference.output_factors(mesh, real)
         return reference.propagate_cells(mesh, m, d, v)
     # A real product is cheap and a wide one too: the matrix then pays for itself.
-    if v.shape[1] >= (1 if real else 4) * mesh.ports >= 16:
+    if v.shape[1] >= (1 if real else 8) * mesh.ports >= 16:
         return np.ascontiguousarray(_build(mesh, real) @ v)
     y = np.empty_like(v)
     native.forward(mesh_arguments(mesh), int(not real), v, v.shape[1], y)

@@ -11,6 +11,16 @@ static INLINE vn pick(vi mask, vn a, vn b) { return (vn)((mask & (vi)a) | (~mask
 static INLINE vn magnitude(vn a) { return (vn)((vi)a & INT64_MAX); }
 static INLINE vn with_sign(vn a, vn sign) { return (vn)((vi)a | ((vi)sign & INT64_MIN)); }
 
+static INLINE bool any(vi mask) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return !_mm256_testz_si256((__m256i)mask, (__m256i)mask);
+#else
+  return (mask[0] | mask[1]) != 0;
+#endif
+}
+
 static INLINE vn atan2_part(vn y, vn x) {
   const vn one = vn{} + 1.0;
   vn ax = magnitude(x), ay = magnitude(y);
@@ -119,8 +129,10 @@ static inline void sincos(size_t n, const double *x, double scale, double *s, do
     else for (size_t j = 0; j < m; j++) a[j] = x[k + j];
     a = a * scale;
     sincos_part(a, u, v);
-    for (size_t j = 0; j < m; j++)
-      if (!(std::fabs(a[j]) < 1e5)) u[j] = std::sin(a[j]), v[j] = std::cos(a[j]);
+    vi far = magnitude(a) > 1e5;
+    if (__builtin_expect(any(far), 0))
+      for (size_t j = 0; j < m; j++)
+        if (far[j]) u[j] = std::sin(a[j]), v[j] = std::cos(a[j]);
     if (m == size_t(NATIVE)) {
       std::memcpy(s + k, &u, sizeof u);
       std::memcpy(c + k, &v, sizeof v);

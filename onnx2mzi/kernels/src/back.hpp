@@ -4,20 +4,24 @@
 
 namespace KERNEL_ARCH {
 
-// Sums of the lanes of a and b.
-static INLINE void sum_pair(const V &a, const V &b, double *to) {
+// Adds the sums of the lanes of a and b to to[0] and to[1].
+static INLINE void add_sums(const V &a, const V &b, double *to) {
 #if defined(__AVX512F__)
   __m512d x = (__m512d)a.p[0], y = (__m512d)b.p[0];
   __m512d t = _mm512_unpacklo_pd(x, y) + _mm512_unpackhi_pd(x, y);
   __m256d h = _mm512_castpd512_pd256(t) + _mm512_extractf64x4_pd(t, 1);
-  _mm_storeu_pd(to, _mm256_castpd256_pd128(h) + _mm256_extractf128_pd(h, 1));
+  _mm_storeu_pd(to, _mm_loadu_pd(to) + (_mm256_castpd256_pd128(h) + _mm256_extractf128_pd(h, 1)));
 #elif defined(__AVX2__)
   __m256d h = _mm256_hadd_pd((__m256d)(a.p[0] + a.p[1]), (__m256d)(b.p[0] + b.p[1]));
-  _mm_storeu_pd(to, _mm256_castpd256_pd128(h) + _mm256_extractf128_pd(h, 1));
+  _mm_storeu_pd(to, _mm_loadu_pd(to) + (_mm256_castpd256_pd128(h) + _mm256_extractf128_pd(h, 1)));
 #else
-  to[0] = sum(a), to[1] = sum(b);
+  to[0] += sum(a), to[1] += sum(b);
 #endif
 }
+
+// Vectors of a panel and diagonals of a bundle that the registers hold.
+constexpr int BACK_L = NATIVE == 8 ? 2 : 1, BACK_F = 2;
+constexpr Diagonal NONE = {1 << 29, -(1 << 29), 0};
 
 // Outputs y and gradients g of one mode, L vectors each of y.re, y.im, g.re, g.im.
 template <int L> struct Pair {
@@ -34,7 +38,7 @@ template <int L> static INLINE void put_pair(V *e, const Pair<L> &a) {
 
 // z lower output, becomes the upper input; a upper output, becomes the lower input.
 template <int L>
-static INLINE void back(const Adjoint &g, Pair<L> &z, Pair<L> &a, double *sums) {
+static INLINE void back(const Scaled &g, bool bar, Pair<L> &z, Pair<L> &a, double *sums) {
   V at = zero(), ap = zero();
   for (int l = 0; l < L; l++) {
     at = at + a.gr[l] * z.yr[l];
@@ -43,7 +47,7 @@ static INLINE void back(const Adjoint &g, Pair<L> &z, Pair<L> &a, double *sums) 
     at = at - z.gi[l] * a.yi[l];
   }
   Pair<L> u;
-  if (__builtin_expect(!g.bar, 1)) {
+  if (__builtin_expect(!bar, 1)) {
     for (int l = 0; l < L; l++) {
       u.yr[l] = z.yr[l] + g.t1 * a.yr[l], a.yr[l] = a.yr[l] - g.t2 * z.yr[l];
       u.yi[l] = z.yi[l] + g.t1 * a.yi[l], a.yi[l] = a.yi[l] - g.t2 * z.yi[l];
@@ -66,16 +70,58 @@ static INLINE void back(const Adjoint &g, Pair<L> &z, Pair<L> &a, double *sums) 
     z.gr[l] = g.er * u.gr[l] + g.ei * u.gi[l];
     z.gi[l] = g.er * u.gi[l] - g.ei * u.gr[l];
   }
-  if (g.index < 0) return;
-  double t[2];
-  sum_pair(at, ap, t);
-  sums[2 * g.index] += g.weight_theta * t[0];
-  sums[2 * g.index + 1] += g.weight_phi * t[1];
+  add_sums(at, ap, sums);
 }
 
-// Both as `buf` (ports x 4 L vectors): outputs become inputs. sums: (theta, phi) of each MZI.
-template <int L> static void backwards(const Plan<Adjoint> &plan, V *buf, double *sums) {
+// F neighbouring diagonals against the light, the last of them (upper right) first.
+template <int L, int F>
+static inline void back_bundle(const Plan<Scaled> &plan, const Diagonal *q, V *buf, double *sums) {
   constexpr int P = 4 * L;
+  const Scaled *slots = plan.slots.data;
+  const uint8_t *bars = plan.bars.data;
+  int begin = 1 << 30, end = -(1 << 30), low = -(1 << 30), high = 1 << 30;
+  for (int j = 0; j < F; j++) {
+    int a = q[j].low - j, b = q[j].high - j;
+    low = a > low ? a : low, high = b < high ? b : high;
+    if (a > b) continue;
+    begin = a < begin ? a : begin, end = b > end ? b : end;
+  }
+  auto slow = [&](int from, int to) {
+    for (int p = from; p >= to; p--)
+      for (int j = 0; j < F; j++)
+        if (p + j >= q[j].low && p + j <= q[j].high) {
+          size_t k = q[j].at + (p + j - q[j].low);
+          V *e = buf + ptrdiff_t(p + j) * P;
+          Pair<L> a = get_pair<L>(e), z = get_pair<L>(e + P);
+          back<L>(slots[k], bars[k], z, a, sums + 2 * k);
+          put_pair<L>(e, z), put_pair<L>(e + P, a);
+        }
+  };
+  if (low > high) return slow(end, begin);
+  slow(end, high + 1);
+  Pair<L> z[F];
+  ptrdiff_t at[F];
+#pragma GCC unroll 4
+  for (int j = 0; j < F; j++) {
+    z[j] = get_pair<L>(buf + ptrdiff_t(high + j + 1) * P);
+    at[j] = ptrdiff_t(q[j].at) + j - q[j].low;
+  }
+  for (int p = high; p >= low; p--) {
+    V *e = buf + ptrdiff_t(p) * P;
+    Pair<L> a = get_pair<L>(e);
+#pragma GCC unroll 4
+    for (int j = 0; j < F; j++)
+      back<L>(slots[at[j] + p], bars[at[j] + p], z[j], a, sums + 2 * (at[j] + p));
+    put_pair<L>(e + F * P, a);
+  }
+#pragma GCC unroll 4
+  for (int j = 0; j < F; j++) put_pair<L>(buf + ptrdiff_t(low + j) * P, z[j]);
+  slow(low - 1, begin);
+}
+
+// `buf` (ports x 4 L vectors): outputs become inputs. sums: for theta and phi of each slot.
+template <int L> static void backwards(const Plan<Scaled> &plan, V *buf, double *sums) {
+  constexpr int P = 4 * L, F = BACK_F;
   const int ports = plan.mesh.ports;
   for (size_t n = 0; n < plan.segments.size; n++) {
     const Segment &s = plan.segments.data[n];
@@ -84,27 +130,21 @@ template <int L> static void backwards(const Plan<Adjoint> &plan, V *buf, double
       for (size_t k = s.end; k-- > s.first;) {
         V *e = buf + ptrdiff_t(plan.mesh.port[k]) * P;
         Pair<L> a = get_pair<L>(e), z = get_pair<L>(e + P);
-        back<L>(plan.slots.data[q->at + k - s.first], z, a, sums);
+        size_t at = q->at + k - s.first;
+        back<L>(plan.slots.data[at], plan.bars.data[at], z, a, sums + 2 * at);
         put_pair<L>(e, z), put_pair<L>(e + P, a);
       }
-    for (size_t i = s.diagonals; i-- > 0;) {
-      if (q[i].low > q[i].high) continue;
-      const Adjoint *g = plan.slots.data + q[i].at - q[i].low;
-      V *e = buf + ptrdiff_t(q[i].high) * P;
-      Pair<L> z = get_pair<L>(e + P);
-      for (int p = q[i].high; p >= q[i].low; p--, e -= P) {
-        Pair<L> a = get_pair<L>(e);
-        back<L>(g[p], z, a, sums);
-        put_pair<L>(e + P, a);
-      }
-      put_pair<L>(e + P, z);
+    for (size_t i = s.diagonals; i > 0; i -= i < F ? i : F) {
+      Diagonal part[F];
+      for (int j = 0; j < F; j++) part[j] = int(i) - 1 - j >= 0 ? q[i - 1 - j] : NONE;
+      back_bundle<L, F>(plan, part, buf, sums);
     }
     for (int m = 0; m < ports * P; m++) buf[m] = plan.scales.data[n * ports + m / P] * buf[m];
   }
 }
 
 template <int L>
-static void back_panel(const Plan<Adjoint> &plan, const double *y, const double *g, size_t batch,
+static void back_panel(const Plan<Scaled> &plan, const double *y, const double *g, size_t batch,
                        size_t b, V *buf, double *sums, double *grad_out, double *grad_x) {
   constexpr int P = 4 * L;
   const int ports = plan.mesh.ports;
@@ -136,21 +176,27 @@ static void back_panel(const Plan<Adjoint> &plan, const double *y, const double 
 // Gradients from the outputs y and g = dL/dRe y + i dL/dIm y, both (ports, batch).
 static inline bool vjp(const Mesh &mesh, const double *y, const double *g, size_t batch,
                        double *grad_theta, double *grad_phi, double *grad_out, double *grad_x) {
-  constexpr int L = 2;
-  Plan<Adjoint> plan(mesh);
-  if (!plan.ok()) return false;
-  adjoint_cells(plan);
+  constexpr int L = BACK_L;
+  Plan<Scaled> plan(mesh);
   Block memory(size_t(mesh.ports + 1) * 4 * L * sizeof(V));
-  Block sum_memory((mesh.count + 1) * 2 * sizeof(double), true);
+  Block kept((mesh.count + 1) * (2 * sizeof(double) + sizeof(size_t)));
+  if (!plan.ok() || !memory.base || !kept.base) return false;
   V *buf = memory.vectors();
+  double *weights = kept.doubles();
+  plan.where = reinterpret_cast<size_t *>(weights + 2 * mesh.count);
+  scale_cells(plan, true, weights);
+  Block sum_memory((plan.slots.size + 1) * 2 * sizeof(double), true);
   double *sums = sum_memory.doubles();
-  if (!plan.ok() || !buf || !sums) return false;
+  if (!plan.ok() || !sums) return false;
   for (int m = 0; m < mesh.ports; m++) grad_out[m] = 0.0;
   size_t b = 0;
   for (; b < batch && batch - b > size_t(W) * (L - 1); b += W * L)
     back_panel<L>(plan, y, g, batch, b, buf, sums, grad_out, grad_x);
   for (; b < batch; b += W) back_panel<1>(plan, y, g, batch, b, buf, sums, grad_out, grad_x);
-  for (size_t k = 0; k < mesh.count; k++) grad_theta[k] = sums[2 * k], grad_phi[k] = sums[2 * k + 1];
+  for (size_t k = 0; k < mesh.count; k++) {
+    const double *t = sums + 2 * plan.where[k];
+    grad_theta[k] = weights[2 * k] * t[0], grad_phi[k] = weights[2 * k + 1] * t[1];
+  }
   return true;
 }
 

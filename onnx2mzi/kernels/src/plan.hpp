@@ -26,12 +26,6 @@ struct Scaled {
   double er, ei, t1, t2;
 };
 
-// Backwards: the adjoint cell, the weights of the gradients, and the MZI's index.
-struct Adjoint {
-  double er, ei, t1, t2, weight_theta, weight_phi;
-  int64_t bar, index;
-};
-
 struct General {
   double m[8];
 };
@@ -69,7 +63,7 @@ template <class T> struct Array {  // grows; freed at the end
   ~Array() { free(data); }
 };
 
-// Cell is Scaled, Adjoint or General; `slots` hold the cells in the order of the chains, `bars`
+// Cell is Scaled or General; `slots` hold the cells in the order of the chains, `bars`
 // tells which Scaled ones are bars.
 template <class Cell> struct Plan {
   Mesh mesh;
@@ -100,24 +94,28 @@ template <class Cell> struct Plan {
     if (!g) return;
     g->first = first, g->end = end, g->diagonal_base = diagonals.size, g->diagonals = 0;
     const int32_t *port = mesh.port, *column = mesh.column;
-    int low = 0, high = -2, mixed = 0;
-    if (end > first) low = high = port[first] - column[first];
-    const int parity = low;
-    for (size_t k = first; k < end; k++) {
-      int d = port[k] - column[k];
-      low = d < low ? d : low, high = d > high ? d : high, mixed |= d ^ parity;
-    }
-    g->lowest = low;
-    if (end == first || (mixed & 1) || size_t(high - low) > 4 * (end - first) + 64)
-      return list(first, end, cell, bar);
+    if (end == first) return list(first, end, cell, bar);
+    // All diagonals that the segment can touch; the outer ones may stay empty.
+    int low = -column[end - 1], high = mesh.ports - 2 - column[first], mixed = 0;
+    const int parity = port[first] - column[first];
+    low += (low ^ parity) & 1, high -= (high ^ parity) & 1;
+    if (size_t(high - low) > 4 * (end - first) + 64) return list(first, end, cell, bar);
     size_t many = size_t(high - low) / 2 + 1;
-    Diagonal *q = diagonals.extend(many);
+    g->lowest = low;
+    Diagonal *q = diagonals.extend(many + 1);
     if (!q) return;
-    for (size_t i = 0; i < many; i++) q[i] = Diagonal{1 << 30, -1, 0};
+    for (size_t i = 0; i <= many; i++) q[i] = Diagonal{1 << 30, -1, 0};
     for (size_t k = first; k < end; k++) {  // ports grow along a chain
-      Diagonal *e = q + (unsigned(high - port[k] + column[k]) >> 1);
-      if (e->high < 0) e->low = port[k];
+      int d = port[k] - column[k];
+      mixed |= d ^ parity;
+      Diagonal *e = q + (unsigned(high + 1 - d) >> 1);
+      e->low = e->high < 0 ? port[k] : e->low;
       e->high = port[k];
+    }
+    diagonals.size--;
+    if (mixed & 1) {
+      diagonals.size -= many;
+      return list(first, end, cell, bar);
     }
     size_t total = 0;
     for (size_t i = 0; i < many; i++)
@@ -133,7 +131,7 @@ template <class Cell> struct Plan {
     if (total > end - first)
       for (size_t i = 0; i < total; i++) to[i] = idle, kind[i] = 1;
     for (size_t k = first; k < end; k++) {
-      const Diagonal *e = q + (unsigned(high - port[k] + column[k]) >> 1);
+      const Diagonal *e = q + (unsigned(high + 1 - port[k] + column[k]) >> 1);
       size_t at = e->at + port[k] - e->low;
       slots.data[at] = cell(k), bars.data[at] = bar(k);
       if (where) where[k] = at;
@@ -211,7 +209,10 @@ template <class Cell> static void keep_scales(Plan<Cell> &plan, const double *d)
   if (to) std::memcpy(to, d, plan.mesh.ports * sizeof(double));
 }
 
-static inline void scale_cells(Plan<Scaled> &plan) {
+// Cells of the mesh or, backwards, of its adjoint; then also the weights of the gradients of
+// theta and phi, MZI after MZI.
+static inline void scale_cells(Plan<Scaled> &plan, bool backwards = false,
+                               double *weights = nullptr) {
   const Mesh &m = plan.mesh;
   Angles a(m);
   Block memory((m.count + 1) * (sizeof(Scaled) + 1) + m.ports * sizeof(double) + 64);
@@ -222,39 +223,26 @@ static inline void scale_cells(Plan<Scaled> &plan) {
   }
   double *d = reinterpret_cast<double *>(cells + m.count);
   uint8_t *bars = reinterpret_cast<uint8_t *>(d + m.ports);
-  scale(
-      m, a, false, d,
-      [=, &a](size_t k, double t1, double t2, bool bar, double, double) {
-        cells[k] = Scaled{a.er[k], a.ei[k], t1, t2}, bars[k] = bar;
-      },
-      [&](size_t first, size_t end) {
-        plan.add_segment(first, end, [=](size_t k) { return cells[k]; },
-                         [=](size_t k) { return bars[k]; }, Scaled{1.0, 0.0, 0.0, 0.0});
-        keep_scales(plan, d);
-      });
-}
-
-static inline void adjoint_cells(Plan<Adjoint> &plan) {
-  const Mesh &m = plan.mesh;
-  Angles a(m);
-  Block memory((m.count + 1) * sizeof(Adjoint) + m.ports * sizeof(double));
-  Adjoint *cells = static_cast<Adjoint *>(memory.base);
-  if (!a.s || !cells) {
-    plan.failed = true;
-    return;
-  }
-  double *d = reinterpret_cast<double *>(cells + m.count);
-  scale(
-      m, a, true, d,
-      [=, &a](size_t k, double t1, double t2, bool bar, double wt, double wp) {
-        cells[k] = Adjoint{a.er[k], a.ei[k], t1, t2, wt, wp, bar, int64_t(k)};
-      },
-      [&](size_t first, size_t end) {
-        plan.add_segment(first, end, [=](size_t k) { return cells[k]; },
-                         [](size_t) { return uint8_t(0); },
-                         Adjoint{1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1, -1});
-        keep_scales(plan, d);
-      });
+  auto close = [&](size_t first, size_t end) {
+    plan.add_segment(first, end, [=](size_t k) { return cells[k]; },
+                     [=](size_t k) { return bars[k]; }, Scaled{1.0, 0.0, 0.0, 0.0});
+    keep_scales(plan, d);
+  };
+  if (backwards)
+    scale(
+        m, a, true, d,
+        [=, &a](size_t k, double t1, double t2, bool bar, double theta, double phi) {
+          cells[k] = Scaled{a.er[k], a.ei[k], t1, t2}, bars[k] = bar;
+          weights[2 * k] = theta, weights[2 * k + 1] = phi;
+        },
+        close);
+  else
+    scale(
+        m, a, false, d,
+        [=, &a](size_t k, double t1, double t2, bool bar, double, double) {
+          cells[k] = Scaled{a.er[k], a.ei[k], t1, t2}, bars[k] = bar;
+        },
+        close);
 }
 
 static inline void general_cells(Plan<General> &plan, const double *cells) {

@@ -178,7 +178,7 @@ static inline void bundle(const Plan<Cell> &plan, const Diagonal *q, V *buf) {
 // what lies outside of their light cone stays 0 and is skipped.
 template <bool CX, int L, class Cell>
 static void through(const Plan<Cell> &plan, V *buf, int identity) {
-  constexpr int P = CX ? 2 * L : L, F = NATIVE == 8 ? 4 : 2;
+  constexpr int P = CX ? 2 * L : L, F = NATIVE == 8 && L < 4 ? 4 : 2;
   const int ports = plan.mesh.ports;
   for (size_t n = 0; n < plan.segments.size; n++) {
     const Segment &s = plan.segments.data[n];
@@ -239,10 +239,14 @@ static void panel(const Plan<Cell> &plan, const double *x, size_t batch, size_t 
 template <bool CX, class Cell>
 static bool propagate(const Plan<Cell> &plan, const double *x, size_t batch, double *y) {
   constexpr int L = 2;
-  Block memory(size_t(plan.mesh.ports + 1) * L * 2 * sizeof(V));
+  Block memory(size_t(plan.mesh.ports + 1) * 2 * L * 2 * sizeof(V));
   V *buf = memory.vectors();
   if (!buf || !plan.ok()) return false;
   size_t b = 0;
+  // Beyond the caches the cells are what moves: more vectors share them.
+  if (plan.mesh.ports >= 640)
+    for (; b < batch && batch - b > size_t(W) * (2 * L - 1); b += 2 * W * L)
+      panel<CX, 2 * L>(plan, x, batch, b, buf, y);
   for (; b < batch && batch - b > size_t(W) * (L - 1); b += W * L)
     panel<CX, L>(plan, x, batch, b, buf, y);
   for (; b < batch; b += W) panel<CX, 1>(plan, x, batch, b, buf, y);
