@@ -1,7 +1,7 @@
 """phases.csv read back, and the matrices that follow from it by the textbook alone.
 
-`check` and the tests compare these with the program: nothing here uses the IR, the kernels or
-their gauge, only couplers and phases on arms.
+`table_problems` compares these with the program: the matrices use neither the IR, the kernels
+nor their gauge, only couplers and phases on arms.
 """
 
 import csv
@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from onnx2mzi.backends.phases import COLUMNS
+from onnx2mzi.emulate.transfer import tile_transfer
 from onnx2mzi.errors import InputError
+from onnx2mzi.ir import MeshTile, Program
 from onnx2mzi.physics.arrays import Complex, Real
 from onnx2mzi.physics.mzi import coupler
 from onnx2mzi.physics.shifter import Drive, pass_phase_rad
@@ -124,18 +126,18 @@ def mesh_matrix(rows: list[PhaseRow], ports: int, drive: Drive) -> Complex:
     """The transfer of one mesh, shape (ports, ports), column by column as light runs.
 
     An MZI is coupler, theta, coupler, phi (light meets phi first); a guide that passes a
-    column without an MZI gains the drive's `pass_phase_rad`.
+    column without an MZI gains the drive's `pass_phase_rad`. Raises KeyError for half an MZI.
     """
     matrix = np.eye(ports, dtype=np.complex128)
     half = coupler()
     cells: dict[int, dict[int, dict[str, PhaseRow]]] = {}
     for row in rows:
         cells.setdefault(row.column, {}).setdefault(row.port, {})[row.kind] = row
-    depth = max((row.column for row in rows if row.kind == "theta"), default=-1) + 1
+    depth = max((row.column for row in rows if row.kind != "out"), default=-1) + 1
     for column in range(depth):
         step = np.exp(1j * pass_phase_rad(drive)) * np.eye(ports, dtype=np.complex128)
         for port, cell in cells.get(column, {}).items():
-            if "theta" in cell:
+            if cell.keys() != {"out"}:
                 mzi = half @ arms_transfer(cell["theta"]) @ half @ arms_transfer(cell["phi"])
                 step[port : port + 2, port : port + 2] = mzi
         matrix = step @ matrix
@@ -168,3 +170,44 @@ def tile_matrix(
     v = mesh_matrix(blocks["v"], inputs, drive)[:channels]
     light = u @ (sigma[:, None] * v)
     return np.asarray(gain * np.exp(1j * readout_rad)[:, None] * light)
+
+
+def table_problems(path: Path, program: Program, *, tolerance: float = 1e-9) -> list[str]:
+    """What in a phases.csv is not the program: a matrix that differs, a tile too many or missing.
+
+    Every tile's matrix is rebuilt from the file and compared with the program's, relative to
+    the tile's gain. Raises InputError if the file cannot be read.
+    """
+    groups = by_tile(read_phases(path))
+    problems: list[str] = []
+    for layer in program.layers:
+        for g, grid in enumerate(layer.grids):
+            for t, tile in enumerate(grid.tiles):
+                if isinstance(tile, MeshTile):
+                    rows = groups.pop((layer.name, f"g{g}.t{t}"), ())
+                    problem = _tile_problem(rows, tile, tolerance)
+                    if problem:
+                        problems.append(f"{layer.name}.g{g}.t{t}: {problem}")
+    problems += [f"{layer}.{tile}: the program has no such tile" for layer, tile in groups]
+    return problems
+
+
+def _tile_problem(rows: tuple[PhaseRow, ...], tile: MeshTile, tolerance: float) -> str:
+    attenuators = sum(row.block == "s" for row in rows)
+    if attenuators != len(tile.sigma):
+        return f"{attenuators} attenuators instead of {len(tile.sigma)}"
+    try:
+        matrix = tile_matrix(
+            rows,
+            outputs=tile.u.ports,
+            inputs=tile.v.ports,
+            drive=tile.u.drive,
+            gain=tile.gain,
+            readout_rad=tile.readout_rad,
+        )
+    except (IndexError, KeyError, ValueError):
+        return "the rows do not make a mesh"
+    error = float(np.abs(matrix - tile_transfer(tile)).max(initial=0.0))
+    if not error <= tolerance * max(abs(tile.gain), 1.0):
+        return f"the matrix that the rows make differs by {error:.3g}"
+    return ""

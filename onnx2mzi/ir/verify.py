@@ -112,7 +112,8 @@ def mesh_problems(mesh: Mesh, where: str) -> Problems:
     yield from _first(same & (gap == 1), "the MZI overlaps the one above it", later)
     yield from phase_problems(mesh.theta_rad, mesh.theta_state, "theta", name)
     yield from phase_problems(mesh.phi_rad, mesh.phi_state, "phi", name)
-    yield from phase_problems(mesh.out_rad, mesh.out_state, "out", lambda k: f"{where}.p{k}")
+    end = f"{where}.c{mesh.columns}"
+    yield from phase_problems(mesh.out_rad, mesh.out_state, "out", lambda k: f"{end}.p{k}")
     yield from _drive(mesh.drive, where)
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnx2mzi.backends.phase_table import by_tile, read_phases, tile_matrix
+from onnx2mzi.backends.phase_table import by_tile, read_phases, table_problems, tile_matrix
 from onnx2mzi.backends.phases import COLUMNS, Phases, write_table
 from onnx2mzi.emulate.transfer import program_matrices, tile_transfer
 from onnx2mzi.errors import InputError
@@ -177,6 +177,30 @@ def test_heaters_lie_where_geometry_puts_them(make_program: Any) -> None:
             assert abs(depth) <= 0.25 + 1e-9
         seen.add(row["kind"])
     assert seen == {"theta", "phi", "sigma", "out"}
+
+
+def test_a_table_is_compared_with_its_program(make_program: Any, tmp_path: Path) -> None:
+    program: Program = make_program(4, drive=Drive.ARM_CHOICE)
+    path = tmp_path / "phases.csv"
+    with path.open("w", newline="") as file:
+        write_table(program, file, TECHNOLOGY)
+    assert table_problems(path, program) == []
+    lines = path.read_text().splitlines(keepends=True)
+    heater = next(k for k, line in enumerate(lines) if ".u.c0" in line and ",theta,active," in line)
+    fields = lines[heater].split(",")
+    fields[9] = repr(float(fields[9]) / 2)
+    changed = [*lines[:heater], ",".join(fields), *lines[heater + 1 :]]
+    attenuator = next(k for k, line in enumerate(lines) if ",sigma," in line)
+    for name, text, message in (
+        ("changed", changed, "the matrix that the rows make differs by"),
+        ("missing", lines[:attenuator] + lines[attenuator + 1 :], "attenuators instead of"),
+        ("cut", [*lines[:heater], *lines[heater + 1 :]], "the rows do not make a mesh"),
+        ("more", [*lines, lines[heater].replace("g0.t0", "g7.t7")], "has no such tile"),
+    ):
+        wrong = tmp_path / f"{name}.csv"
+        wrong.write_text("".join(text))
+        problems = table_problems(wrong, program)
+        assert any(message in problem for problem in problems), (name, problems)
 
 
 HEADER = ",".join(COLUMNS)
