@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from onnx2mzi.ir import (
     Attenuators,
@@ -49,6 +50,12 @@ def update_golden(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture(scope="session")
+def tiny_onnx() -> bytes:
+    """A network 6 -> 5 -> 3 with a ReLU and a Softmax: input `x`, output `y`, batch open."""
+    return tiny_network()
+
+
+@pytest.fixture(scope="session")
 def make_mesh() -> MakeMesh:
     """`make_mesh(rng, ports, drive, columns=5)`: a random valid mesh."""
     return random_mesh
@@ -64,6 +71,31 @@ def make_tile() -> MakeTile:
 def make_program() -> MakeProgram:
     """`make_program(seed, stage=Stage.MESH)`: a random valid program."""
     return random_program
+
+
+def tiny_network() -> bytes:
+    """The serialised model; the same bytes on every call."""
+    rng = np.random.default_rng(7)
+    sizes = {"w1": (5, 6), "b1": (5,), "w2": (3, 5), "b2": (3,)}
+    weights = [
+        numpy_helper.from_array(rng.normal(size=size).astype(np.float32), name)
+        for name, size in sizes.items()
+    ]
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1", "b1"], ["h1"], "fc1", transB=1),
+        helper.make_node("Relu", ["h1"], ["h2"], "act"),
+        helper.make_node("Gemm", ["h2", "w2", "b2"], ["h3"], "fc2", transB=1),
+        helper.make_node("Softmax", ["h3"], ["y"], "prob", axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 3])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
 
 
 def random_phases(rng: np.random.Generator, size: int, low: float = -np.pi) -> tuple[Real, Flags]:
