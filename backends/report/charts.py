@@ -6,7 +6,7 @@ import numpy as np
 
 from onnx2mzi.backends.report.colour import BINS, bin_phase_rad, phase_colour
 from onnx2mzi.backends.report.markup import Markup, el, joined, short
-from onnx2mzi.backends.report.text import percent, significant
+from onnx2mzi.backends.report.text import significant
 from onnx2mzi.physics.arrays import Real
 
 
@@ -138,10 +138,3 @@ def phase_legend() -> Markup:
         swatch(guides, "plain guides: nothing left"),
         class_="legend",
     )
-
-
-def reduction(reference: float | None, now: float | None) -> str:
-    """`now` as a share of `reference`."""
-    if reference is None or now is None or reference <= 0:
-        return ""
-    return f"{percent(now / reference)} of the reference"

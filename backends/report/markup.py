@@ -52,3 +52,13 @@ def short(value: float) -> str:
     """A coordinate: at most two decimals, none that say nothing."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
+
+
+def th(name: str, *, left: bool = False) -> Markup:
+    """A head; numbers stand right, names left."""
+    return el("th", name, class_="l" if left else None)
+
+
+def td(*children: Child, kind: str | None = None) -> Markup:
+    """A cell; `kind` is a CSS class."""
+    return el("td", *children, class_=kind)

@@ -1,20 +1,22 @@
 """report.html: one file that needs nothing else, from the report's numbers and the program."""
 
-from dataclasses import fields, is_dataclass
-from enum import Enum
 from typing import Any
 
-from onnx2mzi import __version__
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.charts import bar, phase_histogram, phase_legend, share_chart
-from onnx2mzi.backends.report.markup import Child, Markup, el, joined
+from onnx2mzi.backends.report.making import (
+    electronic_section,
+    method_section,
+    passes_section,
+    technology_section,
+)
+from onnx2mzi.backends.report.markup import Child, Markup, el, joined, td, th
 from onnx2mzi.backends.report.style import style_sheet
 from onnx2mzi.backends.report.tiles import heater_phases, layer_figures
 from onnx2mzi.pipeline.backend import Emission
 
-# Rows of a chart, and of the table of electronic nodes, before the rest is summed up.
+# Layers in a chart; the largest are shown.
 CHART_ROWS = 20
-ELECTRONIC_ROWS = 200
 # A chip this close to its model (relative, single precision) computes the same function.
 SAME = 1e-5
 
@@ -32,10 +34,10 @@ def page(emission: Emission, report: Row, *, tiles_per_layer: int) -> str:
         _shares(report),
         _meshes(emission, tiles_per_layer),
         _histograms(emission),
-        _passes(report),
-        _electronic(report),
-        _technology(emission),
-        _method(emission),
+        passes_section(report),
+        electronic_section(report),
+        technology_section(emission),
+        method_section(emission),
     )
     head = el(
         "head",
@@ -226,7 +228,7 @@ def _layers(report: Row) -> Markup:
                 "div",
                 el(
                     "table",
-                    el("thead", el("tr", *(_th(head, left=k < 2) for k, head in enumerate(heads)))),
+                    el("thead", el("tr", *(th(head, left=k < 2) for k, head in enumerate(heads)))),
                     el("tbody", *rows),
                     el("tfoot", _layer_row(total)),
                 ),
@@ -236,33 +238,25 @@ def _layers(report: Row) -> Markup:
     )
 
 
-def _th(name: str, *, left: bool = False) -> Markup:
-    return el("th", name, class_="l" if left else None)
-
-
-def _td(*children: Child, kind: str | None = None) -> Markup:
-    return el("td", *children, class_=kind)
-
-
 def _layer_row(row: Row) -> Markup:
     matrix = f"{row['rows']} × {row['columns']}" if "rows" in row else ""
     share = el("small", text.percent(row["active_fraction"]))
     node = row["node"] if row["node"] != row["name"] else ""
     return el(
         "tr",
-        _td(row["name"], el("small", node) if node else None, kind="l"),
-        _td(row["op"], kind="l"),
-        _td(matrix),
-        _td(text.count(row["tiles"])),
-        _td(text.count(row["mzis"])),
-        _td(text.count(row["phases_active"]), share),
-        _td(bar(row["active_fraction"])),
-        _td(text.count(row["phases_passive"])),
-        _td(text.power(row["power_mw"])),
-        _td(text.count(row["depth_columns"])),
-        _td(text.loss(row["loss_db_worst"])),
-        _td(text.area(row["area_mm2"])),
-        _td(text.significant(row["max_rel_error"])),
+        td(row["name"], el("small", node) if node else None, kind="l"),
+        td(row["op"], kind="l"),
+        td(matrix),
+        td(text.count(row["tiles"])),
+        td(text.count(row["mzis"])),
+        td(text.count(row["phases_active"]), share),
+        td(bar(row["active_fraction"])),
+        td(text.count(row["phases_passive"])),
+        td(text.power(row["power_mw"])),
+        td(text.count(row["depth_columns"])),
+        td(text.loss(row["loss_db_worst"])),
+        td(text.area(row["area_mm2"])),
+        td(text.significant(row["max_rel_error"])),
     )
 
 
@@ -326,142 +320,5 @@ def _histograms(emission: Emission) -> Markup | None:
             el("h2", "Phases"),
             el("p", note, class_="note"),
             el("div", *charts, class_="charts"),
-        ]
-    )
-
-
-# ---- how it was made ----------------------------------------------------------------------
-
-
-def _passes(report: Row) -> Markup | None:
-    if not report["passes"]:
-        return None
-    rows, before = [], None
-    for row in report["passes"]:
-        active = row["phases_active"]
-        change = ""
-        if active is not None and before is not None and active != before:
-            change = f"{'+' if active > before else '−'}{abs(active - before):,}"
-        before = active if active is not None else before
-        rows.append(
-            el(
-                "tr",
-                _td(el("code", row["pass"]), kind="l wrap"),
-                _td(text.count(row["mzis"])),
-                _td(text.count(active)),
-                _td(change),
-                _td(text.count(row["phases_passive"])),
-                _td(text.power(row["power_mw"])),
-                _td(text.count(row["depth_columns"])),
-            )
-        )
-    heads = ["Pass", "MZIs", "Active phases", "Change", "Passive", "Power", "Depth"]
-    head = el("thead", el("tr", *(_th(name, left=not k) for k, name in enumerate(heads))))
-    return joined(
-        [
-            el("h2", "Passes"),
-            el("p", "What the chip was made of after each pass.", class_="note"),
-            el("div", el("table", head, el("tbody", *rows)), class_="panel"),
-        ]
-    )
-
-
-def _electronic(report: Row) -> Markup:
-    heading = el("h2", "What stays electronic")
-    items = report["electronic"]
-    rest = "Activations, biases, sums of tiles and everything that is no linear layer"
-    if not items:
-        note = f"{rest} stay electronic. Every linear layer of the model is on the chip."
-        return joined([heading, el("p", note, class_="note")])
-    rows = [
-        el(
-            "tr",
-            _td(item["node"] or text.UNKNOWN, kind="l"),
-            _td(item["op"], kind="l"),
-            _td(item["tensor"], kind="l"),
-            _td(item["why"], kind="l wrap"),
-        )
-        for item in items[:ELECTRONIC_ROWS]
-    ]
-    heads = ("Node", "Op", "Weight", "Why")
-    head = el("thead", el("tr", *(_th(name, left=True) for name in heads)))
-    more = len(items) - len(rows)
-    note = f"{rest} stay electronic, and these linear nodes:"
-    return joined(
-        [
-            heading,
-            el("p", note, class_="note"),
-            el("div", el("table", head, el("tbody", *rows)), class_="panel"),
-            el("p", f"{more} more are in report.json.", class_="note") if more else None,
-        ]
-    )
-
-
-def facts(thing: object, prefix: str = "") -> list[tuple[str, str]]:
-    """Every field of a technology as (name, value), sections behind their name."""
-    found: list[tuple[str, str]] = []
-    if is_dataclass(thing):
-        for field in fields(thing):
-            value, name = getattr(thing, field.name), f"{prefix}{field.name}"
-            if is_dataclass(value):
-                found += facts(value, f"{name}.")
-            elif value not in (None, "", ()):
-                found.append((name, _fact(value)))
-    return found
-
-
-def _fact(value: object) -> str:
-    if isinstance(value, Enum):
-        return str(value.value)
-    if isinstance(value, tuple):
-        return " ".join(_fact(item) for item in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _technology(emission: Emission) -> Markup:
-    rows = [
-        el("div", el("dt", name), el("dd", value)) for name, value in facts(emission.technology)
-    ]
-    return joined(
-        [
-            el("h2", f"Technology {emission.technology.name}"),
-            el(
-                "details",
-                el("summary", "All values that the chip was compiled for"),
-                el("div", el("dl", *rows, class_="facts"), class_="panel"),
-            ),
-        ]
-    )
-
-
-def _method(emission: Emission) -> Markup:
-    terms = [
-        (
-            "reference",
-            "the textbook chip: a full square U and V for every tile (Clements), two phases an"
-            " MZI on the upper arm modulo 2π, one attenuator a singular value",
-        ),
-        ("exact", "the same function after the lossless passes"),
-        ("active", "a phase with a heater; it costs power and can be tuned"),
-        ("passive", "a fixed phase, drawn as waveguide length; no power, never counted as removed"),
-        ("power", "Σ |phase| / π · Pπ over all heaters"),
-    ]
-    if emission.command:
-        terms.append(("command", emission.command))
-    if emission.program.history:
-        terms.append(("pipeline", ", ".join(emission.program.history)))
-    rows: list[Child] = []
-    for term, meaning in terms:
-        code = term in ("command", "pipeline")
-        rows += [el("dt", term), el("dd", el("code", meaning) if code else meaning)]
-    return joined(
-        [
-            el("h2", "How to read this"),
-            el("div", el("dl", *rows), class_="panel"),
-            el(
-                "footer",
-                f"onnx2mzi {__version__}. The numbers are in report.json and layers.csv, every"
-                " phase in phases.csv, the program itself in program.mzi.",
-            ),
         ]
     )
