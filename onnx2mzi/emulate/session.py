@@ -46,12 +46,12 @@ class Session:
         self.where = where or (source if isinstance(source, str) else "")
         try:
             self._session = _load(source, options)
+            self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+            self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
         except Exception as error:  # onnxruntime's errors share no base class.
             raise InputError(
                 f"onnxruntime refuses the model: {one_line(error)}", where=self.where
             ) from None
-        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
 
     def run(
         self,
@@ -91,14 +91,15 @@ class Session:
 def _load(model: bytes | str, options: object) -> Any:
     import onnxruntime
 
-    providers = ["CPUExecutionProvider"]
+    # With a fallback, onnxruntime prints before it raises.
+    how: dict[str, Any] = {"providers": ["CPUExecutionProvider"], "enable_fallback": 0}
     try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
+        return onnxruntime.InferenceSession(model, options, **how)
     except Exception as error:
         if "Unsupported model IR version" not in str(error):
             raise
         data = Path(model).read_bytes() if isinstance(model, str) else model
-        return onnxruntime.InferenceSession(data + _OLDER_IR, options, providers=providers)
+        return onnxruntime.InferenceSession(data + _OLDER_IR, options, **how)
 
 
 def _spec(value: Any) -> TensorSpec:

@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
@@ -11,6 +12,9 @@ from onnx2mzi.frontend.names import node_label
 
 OLDEST_OPSET, NEWEST_OPSET = 7, 26
 NEWEST_IR = 13
+_COMMENTS = frozenset(
+    ("doc_string", "metadata_props", "producer_name", "producer_version", "model_version")
+)
 
 
 def check_model(model: ModelProto, where: str) -> int:
@@ -18,6 +22,7 @@ def check_model(model: ModelProto, where: str) -> int:
     if not model.HasField("graph") or not model.ir_version:
         raise InputError("is no ONNX model: it has no graph", where=where)
     graph = model.graph
+    check_text(model, where)
     if not graph.node:
         raise InputError("the graph has no nodes", where=where)
     if not graph.output:
@@ -68,17 +73,26 @@ def check_names(graph: GraphProto, where: str) -> None:
 
 
 def _check_text(graph: GraphProto, where: str) -> None:
-    names: Iterable[object] = (
-        name
-        for node in graph.node
-        for name in (node.name, node.op_type, node.domain, *node.input, *node.output)
-    )
-    values = [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
-    for name in (*names, *values):
-        if not isinstance(name, str):
-            raise InputError(f"the name {name!r} is not text in UTF-8", where=where)
-    if not all(values):
-        raise InputError("an input, output or initializer of the graph has no name", where=where)
+    for value in (*graph.input, *graph.output, *graph.initializer):
+        if not value.name:
+            raise InputError("an input, output or initializer has no name", where=where)
+
+
+def check_text(message: Any, where: str) -> None:
+    """Raises InputError for a name, type or dimension in the model that is no text in UTF-8.
+
+    protobuf hands such a text on as bytes. Comments may hold anything.
+    """
+    for field, value in message.ListFields():
+        if field.name in _COMMENTS:
+            continue
+        if field.type == field.TYPE_STRING:
+            for text in [value] if isinstance(value, str | bytes) else value:
+                if not isinstance(text, str):
+                    raise InputError(f"the name {text!r} is not text in UTF-8", where=where)
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in value if hasattr(value, "__len__") else [value]:
+                check_text(inner, where)
 
 
 def _check_once(names: Sequence[str], what: str, where: str) -> None:

@@ -45,7 +45,7 @@ class Chain:
         self.value = value
 
     def axis(self) -> int:
-        return self.draw(st.integers(-self.value.ndim, self.value.ndim - 1))
+        return int(self.draw(st.integers(-self.value.ndim, self.value.ndim - 1)))
 
     def transpose(self) -> None:
         order = self.draw(st.permutations(range(self.value.ndim)))

@@ -15,6 +15,7 @@ from onnx2mzi.frontend import import_model
 MakeModel = Callable[..., onnx.ModelProto]
 Damage = Callable[[onnx.ModelProto], None]
 NODE = helper.make_node
+MARK = "SPOIL ME"
 
 
 @pytest.fixture
@@ -180,6 +181,22 @@ def cube(model: onnx.ModelProto) -> None:
     weight(model).dims[:] = [4, 3, 1]
 
 
+def encoded(attribute: str) -> Damage:
+    """Spoils a text; done on the bytes, for protobuf does not write such a text."""
+
+    def damage(model: onnx.ModelProto) -> None:
+        if attribute == "graph":
+            model.graph.name = MARK
+        elif attribute == "node":
+            model.graph.node[1].name = MARK
+        elif attribute == "dimension":
+            model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = MARK
+        else:
+            model.graph.node[1].attribute.append(helper.make_attribute(MARK, 1))
+
+    return damage
+
+
 def nameless_input(model: onnx.ModelProto) -> None:
     model.graph.input[0].name = ""
 
@@ -194,6 +211,10 @@ BAD: dict[str, tuple[Damage, str]] = {
     "weights that do not follow": (put("v", np.ones((5, 2), np.float32)), "onnxruntime refuses"),
     "weight of three dimensions": (cube, "not two dimensions"),
     "one operand": (one_input, "a MatMul has two inputs"),
+    "graph name": (encoded("graph"), "is not text in UTF-8"),
+    "node name": (encoded("node"), "is not text in UTF-8"),
+    "dimension": (encoded("dimension"), "is not text in UTF-8"),
+    "attribute name": (encoded("attribute"), "is not text in UTF-8"),
     "no nodes": (no_nodes, "no nodes"),
     "no outputs": (no_outputs, "no outputs"),
     "no graph": (no_graph, "no graph"),
@@ -247,7 +268,7 @@ def test_bad_models_are_refused(model: onnx.ModelProto, tmp_path: Path, name: st
     (tmp_path / "linked").symlink_to(tmp_path)
     damage(model)
     path = tmp_path / "net.onnx"
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(model.SerializeToString().replace(MARK.encode(), b"SPO\xff\xfe ME"))
     with pytest.raises(InputError, match=message) as caught:
         import_model(path)
     assert "\n" not in str(caught.value)

@@ -1,0 +1,61 @@
+"""Real models, where they are at hand: the host gives their expected outputs."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnx2mzi.backends.onnx_model import photonic_model
+from onnx2mzi.emulate.accuracy import relative_error
+from onnx2mzi.emulate.host import HostRunner, random_inputs, reference_run
+from onnx2mzi.errors import InputError
+from onnx2mzi.frontend import import_model
+
+MODELS = Path(__file__).resolve().parents[2].parent / "shared" / "models"
+# Layers, and operators that stay electronic.
+EXPECTED: dict[str, tuple[int, list[str]]] = {
+    "burn_sine_tf": (3, []),
+    "marabou_cnn_max_mnist2_keras": (2, ["Conv"] * 2),
+    "marabou_gtsrb_tf": (2, ["Conv"] * 2),
+    "marabou_mnist2x10": (3, []),
+    "marabou_tinytaxinet_tf15": (3, ["Conv"]),
+    "mnist_fc_256x2": (3, []),
+    "mujoco_apollo_policy": (4, []),
+    "rl_lunarlander": (3, []),
+    "winml_image_classifier": (1, ["Conv"] * 4),
+}
+
+
+def path_of(name: str) -> Path:
+    path = MODELS / f"{name}.onnx"
+    if not path.is_file():
+        pytest.skip(f"{path.name} is not at hand")
+    return path
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_host_is_the_model(name: str) -> None:
+    path = path_of(name)
+    program = import_model(path)
+    host = program.host
+    assert host is not None
+    count, electronic = EXPECTED[name]
+    assert len(program.layers) == count
+    assert [item.loc.op for item in host.electronic] == electronic
+    with np.load(MODELS / "expected" / f"{name}.npz") as arrays:
+        inputs = {key[3:]: arrays[key] for key in arrays if key.startswith("in:")}
+        outputs = {key[4:]: arrays[key] for key in arrays if key.startswith("out:")}
+    runner = HostRunner(host)
+    assert relative_error(runner.run({}, program.layers, inputs), outputs) < 1e-5
+    matrices = {layer.name: layer.weight for layer in program.layers}
+    photonic = photonic_model(host, program.layers, matrices)
+    onnx.checker.check_model(photonic)
+    probes = random_inputs(host, batch=3)
+    assert relative_error(reference_run(photonic, probes), reference_run(path, probes)) < 1e-5
+    assert [spec.name for spec in import_model(photonic).layers] == list(matrices)
+
+
+def test_a_model_of_recurrent_layers_only_is_refused_for_now() -> None:
+    with pytest.raises(InputError, match="1 LSTM: recurrent layers are not compiled yet"):
+        import_model(path_of("burn_lstm_bidir"))
