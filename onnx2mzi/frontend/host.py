@@ -36,15 +36,16 @@ def build_host(model: ModelProto, parts: HostGraph, reader: TensorReader, where:
     """
     outputs = [value.name for value in parts.outputs]
     wanted = [*outputs, *(layer.operand.source for layer in parts.layers)]
-    nodes = _needed(parts.nodes, wanted)
+    nodes = needed(parts.nodes, wanted)
     used = {*wanted}.union(*((*node.input, *captured(node)) for node in nodes))
     graph = GraphProto(name=model.graph.name or "host")
     graph.node.extend(nodes)
     for node in graph.node:
         node.ClearField("doc_string")
-    graph.initializer.extend(
-        reader.inline(tensor) for name, tensor in parts.constants.items() if name in used
-    )
+    for name, tensor in parts.constants.items():
+        if name in used:
+            reader.refuse_nan(tensor)
+            graph.initializer.append(reader.inline(tensor))
     graph.input.extend(parts.inputs)
     graph.input.extend(_binding(layer) for layer in parts.layers)
     graph.output.extend(parts.outputs)
@@ -70,7 +71,8 @@ def build_host(model: ModelProto, parts: HostGraph, reader: TensorReader, where:
     return data
 
 
-def _needed(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:
+def needed(nodes: Sequence[NodeProto], wanted: Iterable[str]) -> list[NodeProto]:
+    """The nodes without which the values `wanted` cannot be made, in their order."""
     alive = set(wanted)
     kept: list[NodeProto] = []
     for node in reversed(nodes):

@@ -12,7 +12,7 @@ from onnx2mzi.emulate.host import HostRunner
 from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.frontend.electronic import UNSUPPORTED, hidden, operator
 from onnx2mzi.frontend.fold import Constants
-from onnx2mzi.frontend.host import HostGraph, build_host, ranks, tensor_spec
+from onnx2mzi.frontend.host import HostGraph, build_host, needed, ranks, tensor_spec
 from onnx2mzi.frontend.lowerings import LOWERINGS, Lowered, Part, Scope
 from onnx2mzi.frontend.names import layer_name, node_label, printable
 from onnx2mzi.frontend.select import Selection
@@ -70,7 +70,8 @@ def _imported(
     opset = check_model(source.model, where)
     graph = source.model.graph
     check_names(graph, where)
-    nodes = in_order(graph, where)
+    # A layer that nothing depends on must not get a mesh.
+    nodes = needed(in_order(graph, where), [value.name for value in graph.output])
     reader = TensorReader(source.file, source.folder)
     for tensor in tensors_of(graph):
         reader.check(tensor)

@@ -27,6 +27,8 @@ _PLAIN: Mapping[int, str] = {
     TensorProto.BOOL: "?",
 }
 
+_FLOATS = frozenset((TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16))
+
 
 @dataclass(frozen=True, slots=True)
 class TensorReader:
@@ -66,6 +68,11 @@ class TensorReader:
             reason = " ".join(str(error).split())
             raise self.error(tensor, f"its data do not fit its shape or type: {reason}") from None
         return array
+
+    def refuse_nan(self, tensor: TensorProto) -> None:
+        """Raises InputError if a float tensor holds NaN (infinities may mask something)."""
+        if tensor.data_type in _FLOATS and np.isnan(self.array(tensor)).any():
+            raise self.error(tensor, "holds NaN", "the training diverged, or the file is damaged")
 
     def inline(self, tensor: TensorProto) -> TensorProto:
         """The tensor itself, or with external data a copy that holds them."""

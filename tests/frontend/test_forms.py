@@ -293,6 +293,12 @@ def test_the_models_own_proto_is_not_changed(make_onnx: MakeModel) -> None:
     assert program.host is not None and b"at line 3" not in program.host.model
 
 
+def test_a_layer_that_no_output_depends_on_gets_no_mesh(make_onnx: MakeModel) -> None:
+    nodes = [NODE("MatMul", ["x", "w"], ["y"]), NODE("MatMul", ["x", "w"], ["unused"])]
+    program = check(make_onnx(nodes, {"x": ["N", K]}, ["y"], {"w": WEIGHT}), {"x": numbers(B, K)})
+    assert [layer.name for layer in program.layers] == ["MatMul_y"]
+
+
 def test_same_model_same_bytes(make_onnx: MakeModel) -> None:
     model = make_onnx(behind(constant(WEIGHT, "w")), {"x": ["N", K]}, ["y"], {})
     first, second = import_model(model), import_model(model)

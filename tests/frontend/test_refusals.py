@@ -122,6 +122,12 @@ def input_twice(model: onnx.ModelProto) -> None:
     model.graph.input.append(model.graph.input[0])
 
 
+def bias_behind(model: onnx.ModelProto) -> None:
+    model.graph.node[2].output[0] = "p"
+    model.graph.node.append(NODE("Add", ["p", "late"], ["y"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.full(2, np.nan, "f4"), "late"))
+
+
 def short_data(model: onnx.ModelProto) -> None:
     weight(model).raw_data = weight(model).raw_data[:-1]
 
@@ -205,6 +211,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "NaN in the weight": (put("w", spoiled(np.nan)), "net.onnx: node 'fc1' .* NaN or infinite"),
     "Inf in the weight": (put("w", spoiled(np.inf)), "NaN or infinite"),
     "NaN in the bias": (put("c", np.full(4, np.nan, np.float32)), "bias 'c' has NaN"),
+    "NaN in a bias behind": (bias_behind, "tensor 'late': holds NaN"),
     "NaN in alpha": (set_attribute("alpha", np.nan), "alpha is nan"),
     "Inf in beta": (set_attribute("beta", np.inf), "beta is inf"),
     "wrong bias": (put("c", np.zeros(5, np.float32)), r"bias 'c' has shape \[5\] for 4 outputs"),
