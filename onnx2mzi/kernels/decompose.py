@@ -23,9 +23,9 @@ from onnx2mzi.kernels.mesh import (
     BalancedMesh,
     clements_layout,
     columns_layout,
-    nulling_order,
     reck_layout,
     rows_layout,
+    sorted_nulling,
 )
 from onnx2mzi.kernels.native import Extension, extension
 
@@ -125,11 +125,7 @@ def _clements(stack: Matrix) -> MeshBatch:
 def _isometry(native: Extension, a: Matrix, transposed: bool, name: str) -> BalancedMesh:
     """The truncated triangle of the rows of a, or, transposed, of its columns."""
     r, n = a.shape[::-1] if transposed else a.shape
-    channels = min(r, n - 1)
-    column, port = nulling_order(n, channels)
-    if transposed:
-        column = n + r - 3 - column
-    order = np.lexsort((port, column))
+    column, port, order = sorted_nulling(n, min(r, n - 1), transposed)
     theta, phi, out = np.empty(len(port)), np.empty(len(port)), np.empty(n)
     cx, t = int(np.iscomplexobj(a)), int(transposed)
     if not native.isometry(cx, r, n, t, a, theta, phi, out) <= EXACT_TOLERANCE:
@@ -137,8 +133,8 @@ def _isometry(native: Extension, a: Matrix, transposed: bool, name: str) -> Bala
         native.isometry(cx, r, n, t, a, theta, phi, out)
     return BalancedMesh.trusted(
         n,
-        np.ascontiguousarray(column[order]),
-        port[order],
+        column,
+        port,
         theta[order],
         phi[order],
         out,

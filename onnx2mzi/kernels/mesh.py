@@ -1,5 +1,6 @@
 """Meshes as structures of arrays, and where the MZIs of the known layouts lie."""
 
+import functools
 from dataclasses import dataclass
 from typing import Self
 
@@ -100,12 +101,13 @@ def _sorted(column: I32, port: I32) -> tuple[I32, I32]:
     return _read_only(column[order]), _read_only(port[order])
 
 
-def _read_only(a: npt.NDArray[np.int32]) -> I32:
+def _read_only(a: npt.NDArray[np.signedinteger]) -> I32:
     out = np.ascontiguousarray(a, dtype=np.int32)
     out.flags.writeable = False
     return out
 
 
+@functools.lru_cache(maxsize=8)  # read-only; small meshes take longer to lay out than to null
 def clements_layout(ports: int) -> tuple[I32, I32]:
     """(column, port) of the rectangular mesh: `ports` columns, an MZI where column + port is even.
 
@@ -113,9 +115,11 @@ def clements_layout(ports: int) -> tuple[I32, I32]:
     """
     if ports < 1:
         raise KernelError(f"a mesh needs at least one port, got {ports}")
-    grid = np.add.outer(np.arange(ports), np.arange(max(ports - 1, 0))) % 2 == 0
-    column, port = np.nonzero(grid)
-    return _read_only(column.astype(np.int32)), _read_only(port.astype(np.int32))
+    even, odd = ports // 2, (ports - 1) // 2
+    column = np.repeat(np.arange(ports), [odd if c % 2 else even for c in range(ports)])
+    pair = np.concatenate((2 * np.arange(even), 2 * np.arange(odd) + 1))
+    port = np.tile(pair, (ports + 1) // 2)[: len(column)]
+    return _read_only(column), _read_only(port)
 
 
 def reck_layout(ports: int) -> tuple[I32, I32]:
@@ -133,6 +137,18 @@ def nulling_order(ports: int, channels: int) -> tuple[I32, I32]:
     channel, step = np.nonzero(np.add.outer(np.arange(channels), np.arange(ports - 1)) < ports - 1)
     port = ports - 2 - step
     return (2 * channel + ports - 2 - port).astype(np.int32), port.astype(np.int32)
+
+
+@functools.lru_cache(maxsize=8)
+def sorted_nulling(
+    ports: int, channels: int, mirrored: bool
+) -> tuple[I32, I32, npt.NDArray[np.int64]]:
+    """(column, port) in the order of the mesh, and where each MZI stands in `nulling_order`."""
+    column, port = nulling_order(ports, channels)
+    if mirrored:
+        column = ports + channels - 3 - column
+    order = np.lexsort((port, column))
+    return _read_only(column[order]), _read_only(port[order]), order
 
 
 def _parallelogram(ports: int, channels: int) -> tuple[I32, I32]:

@@ -14,6 +14,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ def k1(largest: int) -> None:
             "qr": qr,
             "complex": nulling(u),
             "real": nulling(o),
-            "public": lambda u=u: decompose(u),  # type: ignore[misc]
+            "public": partial(decompose, u),
         }
         t = race(jobs)
         error = abs(build(decompose(u)) - u).max()
@@ -129,10 +130,10 @@ def k2(largest: int) -> None:
         xf = np.asfortranarray(x)
         t = race(
             {
-                "gemm": lambda u=u, xf=xf: blas.zgemm(1.0, u, xf),
-                "square": lambda u=u: blas.zgemm(1.0, u, u),
-                "mesh": lambda m=mesh, x=x: propagate(m, x),
-                "build": lambda m=mesh: build(m),
+                "gemm": partial(blas.zgemm, 1.0, u, xf),
+                "square": partial(blas.zgemm, 1.0, u, u),
+                "mesh": partial(propagate, mesh, x),
+                "build": partial(build, mesh),
             }
         )
         line(f"propagate {n} x {batch}", t["mesh"] / t["gemm"], 1.5, f"{t['mesh'] * 1e3:.3f} ms")
@@ -178,9 +179,9 @@ def mc(largest: int) -> None:
         none = x[:, :0]
         t = race(
             {
-                "gemm": lambda u=u, xf=xf: blas.zgemm(1.0, u, xf),
-                "copies": lambda m=mesh, x=x: propagate_imperfect(m, x, errors, seed=1, count=4),
-                "draw": lambda m=mesh, e=none: propagate_imperfect(m, e, errors, seed=1, count=40),
+                "gemm": partial(blas.zgemm, 1.0, u, xf),
+                "copies": partial(propagate_imperfect, mesh, x, errors, seed=1, count=4),
+                "draw": partial(propagate_imperfect, mesh, none, errors, seed=1, count=40),
             }
         )
         draw = t["draw"] / 40
