@@ -65,7 +65,8 @@ def cells(technology: Technology) -> Cells:
         trim_um=trim,
         attenuator_lead=s_bend(gap / 2, radius),
         attenuator_bend=s_bend(pitch / 4 - gap / 2, radius),
-        lead_um=on_grid(max(2 * radius, technology.rules.metal_space_um), grid),
+        # Room for the dump of an attenuator, an S-bend and a tip.
+        lead_um=on_grid(max(3 * radius, technology.rules.metal_space_um), grid),
     )
 
 

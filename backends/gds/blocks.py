@@ -1,0 +1,224 @@
+"""Blocks of a tile: every MZI, passing guide and attenuator at its place, with its label."""
+
+import gdstk
+import numpy as np
+
+from onnx2mzi.backends.gds.cells import CellBook, Fill, MziKey
+from onnx2mzi.errors import VerificationError
+from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh
+from onnx2mzi.physics.arrays import Flags, Real
+from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms
+from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.tech.geometry import (
+    ColumnPlan,
+    attenuators_um,
+    drawn_as_crossing,
+    section_um,
+)
+from onnx2mzi.tech.paths import phase_length_um
+
+# Fill of (upper, lower) arm; an index into it is what `_fills` returns.
+_PAIRS = (
+    (Fill.STRAIGHT, Fill.STRAIGHT),
+    (Fill.HEATER, Fill.STRAIGHT),
+    (Fill.STRAIGHT, Fill.HEATER),
+    (Fill.HEATER, Fill.HEATER),
+    (Fill.OPEN, Fill.OPEN),
+)
+_ON_ARM = {Arm.UPPER: 1, Arm.LOWER: 2, Arm.PAIR: 3}
+
+
+def draw_mesh(
+    book: CellBook, cell: gdstk.Cell, mesh: Mesh, block: BlockPlacement, name: str
+) -> None:
+    """Draw a mesh at its place; `name` is the block's id, labels are `<name>.c<col>.p<port>`.
+
+    Raises VerificationError when the placement is not that of this mesh and technology.
+    """
+    plan = mesh_plan(mesh, book.chip.technology)
+    edges, pitch = block.column_x_um, block.row_pitch_um
+    if not np.allclose(np.diff(edges), plan.width_um, atol=1e-3):
+        raise VerificationError(
+            "the placed columns are not as wide as the mesh needs",
+            where=name,
+            hint="place again, with the same technology",
+        )
+    if len(mesh):
+        _draw_mzis(book, cell, mesh, plan, block, name)
+    _draw_passing(book, cell, mesh, plan, block)
+    for c in np.flatnonzero(plan.corridor_um > 0):
+        corridor = book.guide_rows(float(plan.corridor_um[c]))
+        start = float(edges[c + 1] - plan.corridor_um[c])
+        _rows(cell, corridor, start, block.y_um, mesh.ports, pitch)
+    _draw_out(book, cell, mesh, plan, block, name)
+
+
+def _rows(cell: gdstk.Cell, what: gdstk.Cell, x: float, y: float, rows: int, pitch: float) -> None:
+    if rows == 1:
+        cell.add(gdstk.Reference(what, (x, y)))
+    else:
+        cell.add(gdstk.Reference(what, (x, y), rows=rows, spacing=(pitch, -pitch)))
+
+
+def _fills(phase_rad: Real, state: Flags, drive: Drive) -> Flags:
+    """Index into `_PAIRS` of every shifter, shape (K,)."""
+    arm = arms(phase_rad, state, drive)
+    heated = np.array([_ON_ARM[Arm(k)] for k in range(len(Arm))], np.uint8)[arm]
+    fills = np.where(state == ShifterState.ACTIVE, heated, 0)
+    return np.asarray(np.where(state == ShifterState.PASSIVE, 4, fills), np.uint8)
+
+
+def _draw_mzis(
+    book: CellBook,
+    cell: gdstk.Cell,
+    mesh: Mesh,
+    plan: ColumnPlan,
+    block: BlockPlacement,
+    name: str,
+) -> None:
+    technology, pitch = book.chip.technology, block.row_pitch_um
+    column, port = mesh.column, mesh.port
+    phi = _fills(mesh.phi_rad, mesh.phi_state, mesh.drive)
+    theta = _fills(mesh.theta_rad, mesh.theta_state, mesh.drive)
+    bare = drawn_as_crossing(mesh.theta_state, mesh.phi_state, technology)
+    crosses = plan.crosses[column]
+    kinds = np.stack([phi, theta, bare, crosses], -1)
+    lengths = np.stack([plan.phi_um[column], plan.theta_um[column]], -1)
+    x, y = block.column_x_um[column], block.y_um - pitch * port
+    middle = x + plan.width_um[column] / 2
+    layer, texttype = technology.markers.text
+    known: dict[tuple[float, ...], gdstk.Cell] = {}
+    parts: list[gdstk.Reference | gdstk.Label] = []
+    rows = zip(
+        kinds.tolist(), lengths.tolist(), x.tolist(), y.tolist(), middle.tolist(), strict=True
+    )
+    for k, (kind, length, left, top, centre) in enumerate(rows):
+        signature = (*kind, *length)
+        if signature not in known:
+            known[signature] = book.mzi(_key(kind, length))
+        parts.append(gdstk.Reference(known[signature], (left, top)))
+        text = f"{name}.c{column[k]}.p{port[k]}"
+        parts.append(gdstk.Label(text, (centre, top - pitch / 2), layer=layer, texttype=texttype))
+    cell.add(*parts)
+    phi_x = block.column_x_um[:-1]
+    for state, phase, start, section in (
+        (mesh.phi_state, mesh.phi_rad, phi_x, plan.phi_um),
+        (mesh.theta_state, mesh.theta_rad, phi_x + plan.theta_start_um, plan.theta_um),
+    ):
+        _draw_fixed(book, cell, mesh, state, phase, start, section, block)
+
+
+def _key(kind: list[int], length: list[float]) -> MziKey:
+    phi, theta, bare, crosses = kind
+    upper = (_PAIRS[phi][0], _PAIRS[theta][0])
+    lower = (_PAIRS[phi][1], _PAIRS[theta][1])
+    return MziKey(not bare, bool(crosses), length[0], length[1], upper, lower)
+
+
+def _draw_fixed(
+    book: CellBook,
+    cell: gdstk.Cell,
+    mesh: Mesh,
+    state: Flags,
+    phase_rad: Real,
+    start_um: Real,
+    section: Real,
+    block: BlockPlacement,
+) -> None:
+    """Both guides of every passive shifter, half of the phase on each."""
+    fixed = np.flatnonzero(state == ShifterState.PASSIVE)
+    for length in np.unique(section[mesh.column[fixed]]):
+        here = fixed[section[mesh.column[fixed]] == length]
+        x = start_um[mesh.column[here]]
+        y = np.asarray(block.y_um - block.row_pitch_um * mesh.port[here], np.float64)
+        for row, sign in ((0, 1), (1, -1)):
+            extra = phase_length_um(book.chip.technology, sign * phase_rad[here] / 2)
+            lower = np.asarray(y - row * block.row_pitch_um)
+            book.bumps(cell, x, lower, extra, float(length))
+
+
+def _draw_passing(
+    book: CellBook, cell: gdstk.Cell, mesh: Mesh, plan: ColumnPlan, block: BlockPlacement
+) -> None:
+    columns = len(plan.body_um)
+    free = np.ones((columns, mesh.ports), bool)
+    free[mesh.column, mesh.port] = False
+    free[mesh.column, mesh.port + 1] = False
+    free[plan.body_um == 0] = False
+    for c in np.flatnonzero(free.any(1)):
+        guide = book.passing(
+            crosses=bool(plan.crosses[c]),
+            phi_um=float(plan.phi_um[c]),
+            theta_um=float(plan.theta_um[c]),
+            drive=mesh.drive,
+        )
+        left = float(block.column_x_um[c])
+        heights = (block.y_um - block.row_pitch_um * np.flatnonzero(free[c])).tolist()
+        cell.add(*[gdstk.Reference(guide, (left, top)) for top in heights])
+
+
+def _draw_out(
+    book: CellBook,
+    cell: gdstk.Cell,
+    mesh: Mesh,
+    plan: ColumnPlan,
+    block: BlockPlacement,
+    name: str,
+) -> None:
+    """Shifters on single guides behind the last column."""
+    if plan.out_um == 0:
+        return
+    x = float(block.column_x_um[-1])
+    y = block.y_um - block.row_pitch_um * np.arange(mesh.ports, dtype=np.float64)
+    layer, texttype = book.chip.technology.markers.text
+    straight = book.guide_rows(plan.out_um)
+    for port, state in enumerate(mesh.out_state.tolist()):
+        if state == ShifterState.PASSIVE:
+            continue
+        section = book.heater() if state == ShifterState.ACTIVE else straight
+        cell.add(gdstk.Reference(section, (x, float(y[port]))))
+    for port in np.flatnonzero(mesh.out_state != ShifterState.REMOVED).tolist():
+        at = (x + plan.out_um / 2, float(y[port]))
+        cell.add(gdstk.Label(f"{name}.out.p{port}", at, layer=layer, texttype=texttype))
+    fixed = np.flatnonzero(mesh.out_state == ShifterState.PASSIVE)
+    extra = phase_length_um(book.chip.technology, mesh.out_rad[fixed])
+    book.bumps(cell, np.full(len(fixed), x), y[fixed], extra, plan.out_um)
+
+
+def draw_attenuators(
+    book: CellBook, cell: gdstk.Cell, sigma: Attenuators, block: BlockPlacement, name: str
+) -> None:
+    """Draw the attenuators at their place; nothing where none is left.
+
+    Raises VerificationError when the placement is not that of these attenuators.
+    """
+    technology = book.chip.technology
+    length = attenuators_um(technology, sigma.state)
+    placed = float(block.column_x_um[-1] - block.column_x_um[0])
+    if abs(placed - length) > 1e-3:
+        raise VerificationError(
+            "the row of attenuators is not as long as placed",
+            where=name,
+            hint="place again, with the same technology",
+        )
+    if length == 0:
+        return
+    section = section_um(technology, sigma.state)
+    fills = _fills(sigma.theta_rad, sigma.state, sigma.drive)
+    x = float(block.column_x_um[0])
+    y = block.y_um - block.row_pitch_um * np.arange(len(sigma), dtype=np.float64)
+    layer, texttype = technology.markers.text
+    for k, state in enumerate(sigma.state.tolist()):
+        if state == ShifterState.REMOVED:
+            made = book.removed_attenuator(length)
+        else:
+            made = book.attenuator(*_PAIRS[fills[k]], length, section)
+            at = (x + length / 2, float(y[k]))
+            cell.add(gdstk.Label(f"{name}.c0.p{k}", at, layer=layer, texttype=texttype))
+        cell.add(gdstk.Reference(made, (x, float(y[k]))))
+    fixed = np.flatnonzero(sigma.state == ShifterState.PASSIVE)
+    theta_x = x + (length - section) / 2
+    for sign in (1, -1):
+        extra = phase_length_um(technology, sign * sigma.theta_rad[fixed] / 2)
+        row = y[fixed] + sign * book.chip.sizes.arm_um
+        book.bumps(cell, np.full(len(fixed), theta_x), row, extra, section)

@@ -1,0 +1,337 @@
+"""The cells of a chip, each made once: couplers, stages, heaters, MZIs, crossings, guides.
+
+Cells of a column start at its left edge with the upper row at y = 0 and the lower one at
+y = -pitch. A cell that holds fixed phases leaves those guides out: they differ from MZI to
+MZI, and the block draws them.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+import gdstk
+import numpy as np
+
+from onnx2mzi.backends.gds.curves import bump_ribbons, ribbon, rising, straight
+from onnx2mzi.backends.gds.guides import (
+    Drawn,
+    attenuator,
+    crossing,
+    passing,
+    removed_attenuator,
+    stage_arm,
+)
+from onnx2mzi.physics.arrays import Real
+from onnx2mzi.physics.shifter import Drive, pass_phase_rad
+from onnx2mzi.tech import CouplerKind, Layer
+from onnx2mzi.tech.bends import s_bend
+from onnx2mzi.tech.geometry import on_grid
+from onnx2mzi.tech.paths import phase_length_um
+
+PIN_LENGTH_UM = 0.1
+
+
+class Fill(Enum):
+    """What lies on one guide in one section."""
+
+    STRAIGHT = "s"
+    HEATER = "h"
+    OPEN = "o"
+
+
+@dataclass(frozen=True, slots=True)
+class MziKey:
+    """What tells two kinds of cells apart: lengths of the sections, and what each arm holds.
+
+    `coupled` is False for a crossing. `upper` and `lower` are (phi, theta).
+    """
+
+    coupled: bool
+    crosses: bool
+    phi_um: float
+    theta_um: float
+    upper: tuple[Fill, Fill]
+    lower: tuple[Fill, Fill]
+
+
+@dataclass(frozen=True, slots=True)
+class CellBook:
+    """Makes cells on demand and remembers them; `chip` says how large everything is."""
+
+    chip: Drawn
+    made: dict[str, gdstk.Cell] = field(default_factory=dict)
+
+    # ---- small things -----------------------------------------------------------------------
+
+    def _new(self, name: str) -> tuple[gdstk.Cell, bool]:
+        """The cell of that name, and whether it is new and has to be filled."""
+        if name in self.made:
+            return self.made[name], False
+        cell = gdstk.Cell(name)
+        self.made[name] = cell
+        return cell, True
+
+    def guide(self, cell: gdstk.Cell, line: Real, at: tuple[float, float] = (0.0, 0.0)) -> None:
+        """Draw a guide along a centreline."""
+        if len(line) > 1:
+            polygon = ribbon(line, self.chip.technology.guide.width_um) + at
+            cell.add(_polygon(polygon, self.chip.technology.layers.core))
+
+    def bumps(self, cell: gdstk.Cell, x: Real, y: Real, extra_um: Real, section_um: float) -> None:
+        """Draw guides that start at (x, y), shape (B,), with an extra length each."""
+        guide = self.chip.technology.guide
+        polygons = bump_ribbons(
+            extra_um,
+            section_um=section_um,
+            radius_um=guide.bend_radius_um,
+            width_um=guide.width_um,
+        )
+        polygons += np.stack([x, y], -1)[:, None, :]
+        layer, datatype = self.chip.technology.layers.core
+        cell.add(*[gdstk.Polygon(p, layer=layer, datatype=datatype) for p in polygons])
+
+    def pin(self, cell: gdstk.Cell, name: str, x: float, y: float) -> None:
+        """An optical pin: a box as wide as the guide, and its name."""
+        markers, half = self.chip.technology.markers, self.chip.technology.guide.width_um / 2
+        _box(cell, x - PIN_LENGTH_UM / 2, y - half, x + PIN_LENGTH_UM / 2, y + half, markers.pin)
+        cell.add(_label(name, x, y, markers.pin))
+
+    def guide_rows(self, length_um: float) -> gdstk.Cell:
+        """A straight, for arrays of rows."""
+        cell, new = self._new(f"WG_{_nm(length_um)}")
+        if new:
+            self.guide(cell, straight(length_um))
+        return cell
+
+    def tip(self) -> gdstk.Cell:
+        """The end of a guide that carries no wanted light: it narrows until the light is gone."""
+        cell, new = self._new("TIP")
+        if new:
+            tech = self.chip.technology
+            wide, length = (
+                tech.guide.width_um / 2,
+                on_grid(self.chip.sizes.lead_um / 2, tech.grid_um),
+            )
+            thin = min(wide, tech.rules.core_width_um / 2)
+            points = [(0, wide), (length, thin), (length, -thin), (0, -wide)]
+            cell.add(_polygon(np.array(points), tech.layers.core))
+        return cell
+
+    # ---- devices ----------------------------------------------------------------------------
+
+    def coupler(self) -> gdstk.Cell:
+        """The 50:50 coupler, its pins at x = 0 and its length, at +-port_gap/2."""
+        cell, new = self._new("COUPLER")
+        if not new:
+            return cell
+        tech = self.chip.technology
+        coupler, core, half = tech.coupler, tech.layers.core, tech.guide.width_um / 2
+        length, taper, gap = coupler.length_um, coupler.taper_length_um, coupler.port_gap_um / 2
+        if coupler.kind is CouplerKind.DIRECTIONAL:
+            for y in (gap, -gap):
+                _box(cell, 0, y - half, length, y + half, core)
+            reach = gap + half
+        else:
+            reach, wide = coupler.body_width_um / 2, coupler.taper_width_um / 2
+            _box(cell, taper, -reach, length - taper, reach, core)
+            for y in (gap, -gap):
+                for thin_x, wide_x in ((0.0, taper), (length, length - taper)):
+                    points = [(thin_x, y - half), (wide_x, y - wide)]
+                    points += [(wide_x, y + wide), (thin_x, y + half)]
+                    cell.add(_polygon(np.array(points), core))
+        _box(cell, 0, -reach, length, reach, tech.markers.coupler)
+        for name, x, y in (("i0", 0, gap), ("i1", 0, -gap), ("o0", length, gap)):
+            self.pin(cell, name, x, y)
+        self.pin(cell, "o1", length, -gap)
+        return cell
+
+    def heater(self) -> gdstk.Cell:
+        """A heated guide: filament, and at each end a contact of heater and metal."""
+        cell, new = self._new("HEATER")
+        if not new:
+            return cell
+        tech = self.chip.technology
+        heater, layers, markers = tech.heater, tech.layers, tech.markers
+        length = on_grid(heater.section_um, tech.grid_um)
+        contact, half = heater.contact_length_um, heater.contact_width_um / 2
+        self.guide(cell, straight(length))
+        thin = heater.width_um / 2
+        _box(cell, contact, -thin, length - contact, thin, layers.heater)
+        for name, start in (("p", 0.0), ("n", length - contact)):
+            _box(cell, start, -half, start + contact, half, layers.heater)
+            _box(cell, start, -half, start + contact, half, layers.metal)
+            if layers.contact is not None:
+                rim = min(heater.contact_length_um, heater.contact_width_um) / 5
+                _box(
+                    cell,
+                    start + rim,
+                    rim - half,
+                    start + contact - rim,
+                    half - rim,
+                    layers.contact,
+                )
+            _box(cell, start, -half, start + contact, half, markers.pin_metal)
+            cell.add(_label(name, start + contact / 2, 0.0, markers.pin_metal))
+        _box(cell, 0, -half, length, half, markers.heater)
+        self.pin(cell, "i", 0.0, 0.0)
+        self.pin(cell, "o", length, 0.0)
+        return cell
+
+    def stage(self) -> gdstk.Cell:
+        """A coupler with the S-bends that lead both rows to it and back."""
+        cell, new = self._new("STAGE")
+        if not new:
+            return cell
+        sizes = self.chip.sizes
+        for row, direction in ((0.0, -1), (-sizes.pitch_um, 1)):
+            for line in stage_arm(self.chip, direction):
+                self.guide(cell, line, (0.0, row))
+        cell.add(gdstk.Reference(self.coupler(), (sizes.bend.run_um, -sizes.pitch_um / 2)))
+        return cell
+
+    # ---- cells of a column --------------------------------------------------------------------
+
+    def mzi(self, key: MziKey) -> gdstk.Cell:
+        """An MZI or a crossing: both rows from the left edge of a column to its corridor."""
+        fills = "".join(fill.value for fill in (*key.upper, *key.lower))
+        kind = "MZI" if key.coupled else "XINGS" if key.crosses else "XING"
+        name = f"{kind}_{fills}_{_nm(key.phi_um)}_{_nm(key.theta_um)}"
+        cell, new = self._new(name)
+        if not new:
+            return cell
+        pitch = self.chip.sizes.pitch_um
+        rows = ((0.0, key.upper), (-pitch, key.lower))
+        for y, fill in rows:
+            self._section(cell, fill[0], key.phi_um, 0.0, y)
+        if key.coupled:
+            stage, theta_x = self.stage(), key.phi_um + self.chip.sizes.stage_um
+            cell.add(gdstk.Reference(stage, (key.phi_um, 0.0)))
+            for y, fill in rows:
+                self._section(cell, fill[1], key.theta_um, theta_x, y)
+            cell.add(gdstk.Reference(stage, (theta_x + key.theta_um, 0.0)))
+        else:
+            self._crossing(cell, key)
+        width = key.phi_um + key.theta_um + self._bodies_um(key.crosses)
+        for name, x, y in (
+            ("i0", 0.0, 0.0),
+            ("i1", 0.0, -pitch),
+            ("o0", width, 0.0),
+            ("o1", width, -pitch),
+        ):
+            self.pin(cell, name, x, y)
+        half = pitch / 2
+        _box(cell, 0.0, -pitch - half, width, half, self.chip.technology.markers.device)
+        return cell
+
+    def _bodies_um(self, crosses: bool) -> float:
+        return self.chip.sizes.crossing_um if crosses else self.chip.stages.run_um
+
+    def _section(self, cell: gdstk.Cell, fill: Fill, length: float, x: float, y: float) -> None:
+        if length == 0 or fill is Fill.OPEN:
+            return
+        if fill is Fill.HEATER:
+            cell.add(gdstk.Reference(self.heater(), (x, y)))
+        else:
+            self.guide(cell, straight(length), (x, y))
+
+    def _crossing(self, cell: gdstk.Cell, key: MziKey) -> None:
+        tech, pitch = self.chip.technology, self.chip.sizes.pitch_um
+        line, meeting = crossing(self.chip, crosses=key.crosses, theta_um=key.theta_um)
+        self.guide(cell, line, (key.phi_um, 0.0))
+        self.guide(cell, line * (1, -1), (key.phi_um, -pitch))
+        centre = (key.phi_um + meeting, -pitch / 2)
+        cell.add(gdstk.Reference(self.crossing(), centre))
+        reach = on_grid(tech.crossing.length_um / 2, tech.grid_um)
+        x, y = centre
+        _box(cell, x - reach, y - reach, x + reach, y + reach, tech.markers.crossing)
+
+    def crossing(self) -> gdstk.Cell:
+        """Two guides that meet at 90 degrees, both at 45 degrees to x, widened where they meet."""
+        cell, new = self._new("CROSSING")
+        if new:
+            tech = self.chip.technology
+            half, waist = tech.guide.width_um / 2, tech.crossing.waist_um / 2
+            end = tech.crossing.length_um / 2
+            along = np.array([-end, -end / 2, 0.0, end / 2, end])
+            wide = np.array(
+                [half, waist - (waist - half) / 5, waist, waist - (waist - half) / 5, half]
+            )
+            outline = np.concatenate(
+                [np.stack([along, wide], -1), np.stack([along, -wide], -1)[::-1]]
+            )
+            turn = np.sqrt(0.5)
+            for sign in (1, -1):
+                rotated = outline @ np.array([[turn, sign * turn], [-sign * turn, turn]])
+                cell.add(_polygon(rotated, tech.layers.core))
+        return cell
+
+    def passing(self, *, crosses: bool, phi_um: float, theta_um: float, drive: Drive) -> gdstk.Cell:
+        """One guide without an MZI, longer than the column's path where the drive asks for it."""
+        extra_um = float(phase_length_um(self.chip.technology, pass_phase_rad(drive)))
+        kind = "PASSX" if crosses else "PASS"
+        name = f"{kind}_{_nm(extra_um)}_{_nm(phi_um)}_{_nm(theta_um)}"
+        cell, new = self._new(name)
+        if new:
+            body = passing(self.chip, crosses=crosses, theta_um=theta_um, drive=drive)
+            # Among crossings alone the extra length is already in the body's bumps.
+            if extra_um > 0 and not crosses:
+                zero = np.zeros(1)
+                self.bumps(cell, zero, zero, np.array([extra_um]), phi_um)
+            elif phi_um > 0:
+                self.guide(cell, straight(phi_um))
+            self.guide(cell, body, (phi_um, 0.0))
+        return cell
+
+    # ---- attenuators ------------------------------------------------------------------------
+
+    def attenuator(self, upper: Fill, lower: Fill, length_um: float, theta_um: float) -> gdstk.Cell:
+        """An attenuator on the row y = 0: from the lower input to the upper output."""
+        name = f"ATT_{upper.value}{lower.value}_{_nm(length_um)}"
+        cell, new = self._new(name)
+        if not new:
+            return cell
+        sizes, coupler = self.chip.sizes, self.chip.technology.coupler
+        guides = attenuator(self.chip, length_um, theta_um)
+        for line in (guides.entering, *guides.before, *guides.behind, guides.leaving):
+            self.guide(cell, line)
+        for x in guides.coupler_x:
+            cell.add(gdstk.Reference(self.coupler(), (x, 0.0)))
+        self._section(cell, upper, theta_um, guides.theta_x, sizes.arm_um)
+        self._section(cell, lower, theta_um, guides.theta_x, -sizes.arm_um)
+        # The dark input and the dumped output bend away from their neighbour and end in tips.
+        half = coupler.port_gap_um / 2
+        guide, rules = self.chip.technology.guide, self.chip.technology.rules
+        away = rising(s_bend(rules.guide_gap_um, guide.bend_radius_um), 1)
+        dump = away * (1, -1) + (guides.coupler_x[1] + coupler.length_um, -half)
+        dark = away * (-1, 1) + (guides.coupler_x[0], half)
+        self.guide(cell, dump)
+        self.guide(cell, dark[::-1])
+        cell.add(gdstk.Reference(self.tip(), tuple(dump[-1])))
+        cell.add(gdstk.Reference(self.tip(), tuple(dark[-1]), rotation=np.pi))
+        self.pin(cell, "i", 0.0, 0.0)
+        self.pin(cell, "o", length_um, 0.0)
+        return cell
+
+    def removed_attenuator(self, length_um: float) -> gdstk.Cell:
+        """The guide of a channel that is not attenuated."""
+        cell, new = self._new(f"ATTWG_{_nm(length_um)}")
+        if new:
+            self.guide(cell, removed_attenuator(self.chip, length_um))
+        return cell
+
+
+def _nm(length_um: float) -> str:
+    """A length as part of a cell's name: in whole nm."""
+    return str(round(length_um * 1000))
+
+
+def _box(cell: gdstk.Cell, x0: float, y0: float, x1: float, y1: float, layer: Layer) -> None:
+    cell.add(gdstk.rectangle((x0, y0), (x1, y1), layer=layer[0], datatype=layer[1]))
+
+
+def _polygon(points: Real, layer: Layer) -> gdstk.Polygon:
+    # gdstk takes arrays, whatever its type hints say.
+    return gdstk.Polygon(points, layer=layer[0], datatype=layer[1])  # type: ignore[arg-type]
+
+
+def _label(text: str, x: float, y: float, layer: Layer) -> gdstk.Label:
+    return gdstk.Label(text, (x, y), layer=layer[0], texttype=layer[1])

@@ -1,0 +1,122 @@
+"""The chip: tiles with guides between their blocks, ports at the die's edges, an outline."""
+
+import re
+
+import gdstk
+import numpy as np
+
+from onnx2mzi.backends.gds.blocks import draw_attenuators, draw_mesh
+from onnx2mzi.backends.gds.cells import CellBook
+from onnx2mzi.backends.gds.guides import drawn
+from onnx2mzi.errors import UsageError
+from onnx2mzi.ir import BlockPlacement, MeshTile, Program
+from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.tech import Technology
+
+
+def cell_name(text: str) -> str:
+    """The text as a GDS cell name: letters, digits and _ only, not empty."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", text) or "chip"
+
+
+def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
+    """The chip as a library; its top cell is named after the program.
+
+    Raises UsageError for a program without places, or places of another technology.
+    """
+    placement = program.placement
+    if placement is None:
+        raise UsageError("the program has no places", where=program.name, hint="run place first")
+    if placement.technology != technology.name:
+        raise UsageError(
+            f"placed for {placement.technology}, drawn for {technology.name}",
+            where=program.name,
+            hint="place again, with the same technology",
+        )
+    library = gdstk.Library(cell_name(program.name), 1e-6, technology.grid_um * 1e-6)
+    top = gdstk.Cell(cell_name(program.name))
+    book = CellBook(drawn(technology))
+    blocks = {(b.layer, b.grid, b.tile, b.block): b for b in placement.blocks}
+    tiles: list[gdstk.Cell] = []
+    for position, layer in enumerate(program.layers):
+        for g, grid in enumerate(layer.grids):
+            for t, tile in enumerate(grid.tiles):
+                assert isinstance(tile, MeshTile)
+                places = {name: blocks[layer.name, g, t, name] for name in "vsu"}
+                name = f"L{position}_G{g}_T{t}"
+                where = f"{layer.name}.g{g}.t{t}"
+                tiles += draw_tile(book, top, tile, places, name, where, placement.width_um)
+    outline = technology.layers.outline
+    size = (placement.width_um, placement.height_um)
+    top.add(gdstk.rectangle((0, 0), size, layer=outline[0], datatype=outline[1]))
+    used = {cell.name for cell in top.dependencies(True)}
+    library.add(top, *tiles, *[cell for cell in book.made.values() if cell.name in used])
+    return library
+
+
+def draw_tile(
+    book: CellBook,
+    top: gdstk.Cell,
+    tile: MeshTile,
+    places: dict[str, BlockPlacement],
+    name: str,
+    where: str,
+    width_um: float,
+) -> list[gdstk.Cell]:
+    """Draw a tile into `top`; returns its cell and those of its blocks.
+
+    `name` is the tile's cell name, `where` its id in labels, `width_um` where outputs end.
+    """
+    v, s, u = (gdstk.Cell(f"{name}_{block.upper()}") for block in "vsu")
+    draw_mesh(book, v, tile.v, places["v"], f"{where}.v")
+    draw_attenuators(book, s, tile.sigma, places["s"], f"{where}.s")
+    draw_mesh(book, u, tile.u, places["u"], f"{where}.u")
+    cell = gdstk.Cell(name)
+    cell.add(*[gdstk.Reference(block) for block in (v, s, u)])
+    _draw_links(book, cell, tile, places, where, width_um)
+    top.add(gdstk.Reference(cell))
+    return [cell, v, s, u]
+
+
+def _draw_links(
+    book: CellBook,
+    cell: gdstk.Cell,
+    tile: MeshTile,
+    places: dict[str, BlockPlacement],
+    where: str,
+    width_um: float,
+) -> None:
+    """Guides from the left edge to V, between the blocks, and from U to the right edge."""
+    technology, channels = book.chip.technology, len(tile.sigma)
+    v_start = float(places["v"].column_x_um[0])
+    v_end = float(places["v"].column_x_um[-1]) + mesh_plan(tile.v, technology).out_um
+    s_start, s_end = (float(places["s"].column_x_um[k]) for k in (0, -1))
+    u_start = float(places["u"].column_x_um[0])
+    u_end = float(places["u"].column_x_um[-1]) + mesh_plan(tile.u, technology).out_um
+    for start, end, rows in (
+        (0.0, v_start, tile.v.ports),
+        (v_end, s_start, channels),
+        (s_end, u_start, channels),
+        (u_end, width_um, tile.u.ports),
+    ):
+        if rows and end > start:
+            _array(book, cell, places["v"], start, end - start, rows)
+    pitch, y_um = places["v"].row_pitch_um, places["v"].y_um
+    for k in range(channels, tile.v.ports):
+        cell.add(gdstk.Reference(book.tip(), (v_end, y_um - k * pitch)))
+    for k in range(channels, tile.u.ports):
+        cell.add(gdstk.Reference(book.tip(), (u_start, y_um - k * pitch), rotation=np.pi))
+    for side, x, ports in (("in", 0.0, tile.v.ports), ("out", width_um, tile.u.ports)):
+        for k in range(ports):
+            book.pin(cell, f"{where}.{side}{k}", x, y_um - k * pitch)
+
+
+def _array(
+    book: CellBook, cell: gdstk.Cell, place: BlockPlacement, x: float, length: float, rows: int
+) -> None:
+    guide = book.guide_rows(length)
+    pitch = place.row_pitch_um
+    if rows == 1:
+        cell.add(gdstk.Reference(guide, (x, place.y_um)))
+    else:
+        cell.add(gdstk.Reference(guide, (x, place.y_um), rows=rows, spacing=(pitch, -pitch)))
