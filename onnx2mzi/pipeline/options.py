@@ -1,6 +1,7 @@
 """Options of a pass or back end: the fields of its dataclass, their types, ranges and words."""
 
 import math
+import numbers
 import re
 import typing
 from collections.abc import Iterable
@@ -151,8 +152,13 @@ def printed_value(value: Any, kind: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     plain = _plain(value)
+    if isinstance(plain, numbers.Integral):
+        return str(int(plain))
+    if isinstance(plain, numbers.Real):
+        return repr(float(plain))
     if not isinstance(plain, str):
-        return repr(float(plain)) if isinstance(plain, float) else str(int(plain))
+        # A script's own object: no text gives it back, and its repr may hold an address.
+        plain = f"<{type(plain).__name__}>"
     if _BARE.match(plain) and not (plain == "none" and optional):
         return plain
     return '"' + re.sub(r'(["\\])', r"\\\1", plain) + '"'

@@ -174,7 +174,7 @@ def test_an_option_without_default_must_be_given() -> None:
 
 def test_an_item_without_options_says_so() -> None:
     (item,) = parse_items("plain{x=1}")
-    with pytest.raises(SpecError, match="plain has no option 'x' .it has no options."):
+    with pytest.raises(SpecError, match=r"plain has no option 'x' \(it has no options\)"):
         build(item, Plain)
 
 
@@ -198,4 +198,9 @@ def test_every_option_is_described() -> None:
     assert said["spots"] == "whole numbers separated by commas; places"
     assert said["note"] == "text or none; a remark"
     assert said["size"] == "number,text; length and unit"
-    assert [field.default_text for field in option_fields(Paint)][:4] == ["1", "0.5", "false", "red"]
+    assert [field.default_text for field in option_fields(Paint)][:4] == [
+        "1",
+        "0.5",
+        "false",
+        "red",
+    ]

@@ -1,0 +1,133 @@
+"""inspect, run, check, diff, tech, passes."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def chips(cli: Cli, folder: Path) -> Path:
+    """Two output folders, `exact` and `pruned`, and x.npz."""
+    quick = ("--ports", "4", "--emit", "ir,phases,onnx,report", "-q")
+    assert cli("tiny.onnx", "-o", "exact", *quick).code == 0
+    assert cli("tiny.onnx", "-o", "pruned", "-O", "prune", "--budget", "0.3", *quick).code == 0
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    np.savez(folder / "x.npz", x=x, y=np.zeros(20, int))
+    return folder
+
+
+def test_inspect_a_model(cli: Cli) -> None:
+    said = cli("inspect", "tiny.onnx", "--ports", "4")
+    lines = said.out.splitlines()
+    assert said.code == 0
+    assert lines[:3] == [
+        "tiny: stage linear, meshes of up to 4 ports",
+        "  input 'x' float32 [N, 6]",
+        "  output 'y' float32 [N, 3]",
+    ]
+    assert re.match(r"fc1 +Gemm +5 x 6 +4 +\d+ +\d+$", lines[4])
+    assert lines[-1] == "MZIs and phases are those of the textbook chip"
+    told = json.loads(cli("inspect", "tiny.onnx", "--json").out)
+    assert told["layers"][1]["phases_reference"] == 3 * 2 + 5 * 4 + 3
+
+
+def test_inspect_a_program_and_a_folder(cli: Cli, chips: Path) -> None:
+    for file in ("exact/program.mzi", "exact"):
+        said = cli("inspect", file)
+        assert said.code == 0
+        assert "  passes so far: tile,svd,decompose,canonicalize,place" in said.out
+        assert re.search(r"^fc1 +Gemm +5 x 6 +4 +\d+ -> \d+ +\d+ -> \d+$", said.out, re.M)
+
+
+def test_run(cli: Cli, chips: Path) -> None:
+    said = cli("run", "pruned", "--data", "x.npz", "-o", "y.npz")
+    assert said.code == 0
+    assert said.out.startswith("pruned on 20 samples of x.npz\n")
+    assert re.search(r"^accuracy \d+.\d\d% -> \d+.\d\d% ", said.out, re.M)
+    assert np.load("y.npz")["y"].shape == (20, 3)
+    told = json.loads(cli("run", "exact", "--data", "x.npz", "--json").out)
+    assert told["max_rel_error"] < 1e-6
+
+
+def test_check(cli: Cli, chips: Path) -> None:
+    said = cli("check", "exact")
+    assert (said.code, said.err) == (0, "")
+    assert re.search(r"^ok +phases: phases.csv gives the program's matrices to ", said.out, re.M)
+    assert re.search(r"^- +drc: design rules are not checked by this version$", said.out, re.M)
+    (chips / "exact" / "phases.csv").write_text("")
+    said = cli("check", "exact", "--json")
+    assert said.code == 6
+    assert json.loads(said.out)["ok"] is False
+    assert said.err.startswith("onnx2mzi: error: exact: 3 of 9 checks failed: files, phases, rew")
+
+
+def test_diff(cli: Cli, chips: Path) -> None:
+    said = cli("diff", "exact", "pruned")
+    assert said.code == 0
+    assert re.search(r"^phases_active +\d+ +\d+ +-\d+\.\d%$", said.out, re.M)
+    assert "identical" in cli("diff", "exact", "exact").out
+    assert json.loads(cli("diff", "exact", "pruned", "--json").out)["identical"] is False
+
+
+@pytest.mark.parametrize("verb", [["check"], ["diff", "exact"], ["run", "--data", "x.npz"]])
+def test_a_folder_that_is_none_of_ours(cli: Cli, chips: Path, verb: list[str]) -> None:
+    (chips / "other").mkdir()
+    assert cli(*verb, "nowhere").err == (
+        "onnx2mzi: error: nowhere: there is no such folder (give the output folder of a chip)\n"
+    )
+    said = cli(*verb, "other")
+    assert said.code == 3
+    assert said.err == (
+        "onnx2mzi: error: other: is no output folder of onnx2mzi: it has no manifest.json of ours\n"
+    )
+
+
+def test_tech(cli: Cli, folder: Path) -> None:
+    said = cli("tech", "list")
+    assert re.search(r"^cornerstone_si220 \(default\) +CORNERSTONE", said.out, re.M)
+    shown = cli("tech", "show", "siepic_ebeam").out
+    (folder / "own.toml").write_text(shown)
+    assert cli("tech", "show", "own.toml").out == shown
+    assert json.loads(cli("tech", "show", "--json").out)["tech"]["name"] == "cornerstone_si220"
+    assert cli("tech", "show", "siepic").err == (
+        "onnx2mzi: error: --tech: no technology and no file is called 'siepic' "
+        "(did you mean 'siepic_ebeam'? built in: cornerstone_si220, generic_two_metal, "
+        "siepic_ebeam; or give a TOML file)\n"
+    )
+    assert cli("tech", "list", "x").code == 2
+
+
+def test_passes(cli: Cli) -> None:
+    said = cli("passes")
+    assert said.code == 0
+    assert "  prune (mesh -> mesh): " in said.out
+    assert "bits=8 bit  [whole number, 1 .. 16] resolution of each heater's driver" in said.out
+    assert "back ends:\n" in said.out
+    told = json.loads(cli("passes", "--json").out)
+    assert {"tile", "svd", "decompose", "canonicalize", "prune", "quantize", "place"} <= {
+        row["name"] for row in told["passes"]
+    }
+    assert [row["name"] for row in json.loads(cli("passes", "svd", "--json").out)["passes"]] == [
+        "svd"
+    ]
+
+
+def test_every_option_of_every_pass_and_back_end_is_explained(cli: Cli) -> None:
+    told = json.loads(cli("passes", "--json").out)
+    for row in told["passes"] + told["backends"]:
+        assert row["about"].endswith((".", ":", ",")) or row["about"]
+        for option in row["options"]:
+            assert option["help"], (row["name"], option["name"])
+
+
+def test_an_unknown_pass(cli: Cli) -> None:
+    said = cli("passes", "prun")
+    assert said.code == 2
+    assert "there is no pass 'prun' (did you mean 'prune'?" in said.err

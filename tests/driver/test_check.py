@@ -1,0 +1,121 @@
+"""`check` finds every file that is not what the program says; `diff` and `run` tell numbers."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onnx2mzi
+from onnx2mzi.driver.check import check
+from onnx2mzi.driver.compare import difference, run_on_data
+from onnx2mzi.driver.output import read_manifest, write_manifest
+from onnx2mzi.errors import InputError
+
+EMIT = "ir,phases,onnx,report"
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_onnx: bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`exact` and `pruned`: two compiled chips."""
+    root = tmp_path_factory.mktemp("chips")
+    onnx2mzi.compile(tiny_onnx, ports=4).save(root / "exact", emit=EMIT)
+    onnx2mzi.compile(tiny_onnx, "prune{budget=0.3}", ports=4).save(root / "pruned", emit=EMIT)
+    return root
+
+
+@pytest.fixture
+def folder(folders: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(folders / "exact", tmp_path / "chip"))
+
+
+def verdicts(folder: Path) -> dict[str, bool | None]:
+    return {finding.name: finding.ok for finding in check(folder)}
+
+
+def forged(folder: Path) -> None:
+    """Make the manifest agree with files that were changed."""
+    about = read_manifest(folder)
+    assert about is not None
+    (folder / "manifest.json").unlink()
+    write_manifest(folder, {k: v for k, v in about.items() if k not in ("files", "format")})
+
+
+def test_a_sound_chip(folder: Path) -> None:
+    assert verdicts(folder) == {
+        "files": True,
+        "program": True,
+        "phases": True,
+        "onnx": True,
+        "rewrite ir": True,
+        "rewrite phases": True,
+        "rewrite onnx": True,
+        "drc": None,
+        "lvs": None,
+    }
+
+
+def test_a_changed_and_a_missing_file(folder: Path) -> None:
+    (folder / "report.html").write_text("x")
+    (folder / "layers.csv").unlink()
+    (finding, *_) = check(folder)
+    assert finding.ok is False
+    assert finding.message == "layers.csv is missing; report.html was changed"
+
+
+def test_a_phase_that_was_edited(folder: Path) -> None:
+    path = folder / "phases.csv"
+    lines = path.read_text().splitlines()
+    at = next(k for k, line in enumerate(lines) if ",theta,active," in line)
+    cells = lines[at].split(",")
+    cells[9] = repr(float(cells[9]) / 2)
+    lines[at] = ",".join(cells)
+    path.write_text("\n".join(lines) + "\n")
+    forged(folder)
+    found = verdicts(folder)
+    assert found["files"] is True
+    assert found["phases"] is False
+    assert found["rewrite phases"] is False
+    assert found["onnx"] is True
+
+
+def test_weights_that_were_swapped(folder: Path, tiny_onnx: bytes, folders: Path) -> None:
+    shutil.copy(folders / "pruned" / "model_photonic.onnx", folder / "model_photonic.onnx")
+    forged(folder)
+    found = verdicts(folder)
+    assert found["onnx"] is False
+    assert found["rewrite onnx"] is False
+    assert found["phases"] is True
+
+
+def test_a_program_that_is_no_program(folder: Path) -> None:
+    (folder / "program.mzi").write_text("mesh")
+    findings = check(folder)
+    assert [finding.name for finding in findings] == ["files", "program"]
+    assert [finding.ok for finding in findings] == [False, False]
+
+
+def test_diff_of_two_chips(folders: Path) -> None:
+    same = difference(folders / "exact", folders / "exact")
+    assert same["identical"]
+    assert all(old == new for old, new in same["numbers"].values())
+    found = difference(folders / "exact", folders / "pruned")
+    assert not found["identical"]
+    old, new = found["numbers"]["phases_active"]
+    assert new < old
+    assert all(layer["matrix_moved"] <= 1 for layer in found["layers"])
+    assert any(layer["matrix_moved"] > 1e-3 for layer in found["layers"])
+
+
+def test_run_on_data(folders: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=x, y=np.zeros(20, int))
+    found, outputs = run_on_data(folders / "exact", tmp_path / "x.npz")
+    assert found["samples"] == 20
+    assert found["max_rel_error"] < 1e-6
+    assert found["accuracy"] == found["accuracy_reference"]
+    assert outputs["y"].shape == (20, 3)
+    np.savez(tmp_path / "z.npz", z=x)
+    with pytest.raises(InputError, match="has no array for the model's input 'x'"):
+        run_on_data(folders / "exact", tmp_path / "z.npz")
