@@ -15,7 +15,6 @@ from onnx2mzi.tech.geometry import (
     drawn_as_crossing,
     section_um,
 )
-from onnx2mzi.tech.paths import phase_length_um
 
 # Fill of (upper, lower) arm; an index into it is what `_fills` returns.
 _PAIRS = (
@@ -132,9 +131,8 @@ def _draw_fixed(
         x = start_um[mesh.column[here]]
         y = np.asarray(block.y_um - block.row_pitch_um * mesh.port[here], np.float64)
         for row, sign in ((0, 1), (1, -1)):
-            extra = phase_length_um(book.chip.technology, sign * phase_rad[here] / 2)
-            lower = np.asarray(y - row * block.row_pitch_um)
-            book.bumps(cell, x, lower, extra, float(length))
+            guide_y = np.asarray(y - row * block.row_pitch_um)
+            book.fixed(cell, x, guide_y, sign * phase_rad[here] / 2, float(length))
 
 
 def _draw_passing(
@@ -181,8 +179,7 @@ def _draw_out(
         at = (x + plan.out_um / 2, float(y[port]))
         cell.add(gdstk.Label(f"{name}.out.p{port}", at, layer=layer, texttype=texttype))
     fixed = np.flatnonzero(mesh.out_state == ShifterState.PASSIVE)
-    extra = phase_length_um(book.chip.technology, mesh.out_rad[fixed])
-    book.bumps(cell, np.full(len(fixed), x), y[fixed], extra, plan.out_um)
+    book.fixed(cell, np.full(len(fixed), x), y[fixed], mesh.out_rad[fixed], plan.out_um)
 
 
 def draw_attenuators(
@@ -219,6 +216,6 @@ def draw_attenuators(
     fixed = np.flatnonzero(sigma.state == ShifterState.PASSIVE)
     theta_x = x + (length - section) / 2
     for sign in (1, -1):
-        extra = phase_length_um(technology, sign * sigma.theta_rad[fixed] / 2)
         row = y[fixed] + sign * book.chip.sizes.arm_um
-        book.bumps(cell, np.full(len(fixed), theta_x), row, extra, section)
+        half_rad = sign * sigma.theta_rad[fixed] / 2
+        book.fixed(cell, np.full(len(fixed), theta_x), row, half_rad, section)

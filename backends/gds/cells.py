@@ -11,7 +11,7 @@ from enum import Enum
 import gdstk
 import numpy as np
 
-from onnx2mzi.backends.gds.curves import bump_ribbons, ribbon, rising, straight
+from onnx2mzi.backends.gds.curves import FINE_STEP_RAD, bumped, chain, ribbon, rising, straight
 from onnx2mzi.backends.gds.guides import (
     Drawn,
     attenuator,
@@ -23,11 +23,13 @@ from onnx2mzi.backends.gds.guides import (
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.shifter import Drive, pass_phase_rad
 from onnx2mzi.tech import CouplerKind, Layer
-from onnx2mzi.tech.bends import s_bend
+from onnx2mzi.tech.bends import bumps, s_bend
 from onnx2mzi.tech.geometry import on_grid
 from onnx2mzi.tech.paths import phase_length_um
 
 PIN_LENGTH_UM = 0.1
+# Fixed phases are drawn in these steps: 0.25 nm is 2 mrad.
+LENGTH_STEP_UM = 0.00025
 
 
 class Fill(Enum):
@@ -76,18 +78,33 @@ class CellBook:
             polygon = ribbon(line, self.chip.technology.guide.width_um) + at
             cell.add(_polygon(polygon, self.chip.technology.layers.core))
 
-    def bumps(self, cell: gdstk.Cell, x: Real, y: Real, extra_um: Real, section_um: float) -> None:
-        """Draw guides that start at (x, y), shape (B,), with an extra length each."""
-        guide = self.chip.technology.guide
-        polygons = bump_ribbons(
-            extra_um,
-            section_um=section_um,
-            radius_um=guide.bend_radius_um,
-            width_um=guide.width_um,
+    def lengthened(self, section_um: float, steps: int) -> gdstk.Cell:
+        """A guide of `section_um` that is `steps` of `LENGTH_STEP_UM` longer, through one bump."""
+        if steps == 0:
+            return self.guide_rows(section_um)
+        cell, new = self._new(f"WG_{_nm(section_um)}_{steps}")
+        if new:
+            guide = self.chip.technology.guide
+            bump = bumps(steps * LENGTH_STEP_UM, guide.bend_radius_um, section_um)
+            rest = (section_um - bump.run_um) / 2
+            line = chain([straight(rest), bumped(bump, 1, FINE_STEP_RAD), straight(rest)])
+            self.guide(cell, line)
+        return cell
+
+    def fixed(self, cell: gdstk.Cell, x: Real, y: Real, phase_rad: Real, section_um: float) -> None:
+        """Draw guides that start at (x, y), shape (B,), and make a fixed phase by their length.
+
+        Lengths are drawn to half a `LENGTH_STEP_UM`, which is finer than the mask's grid.
+        """
+        extra_um = phase_length_um(self.chip.technology, phase_rad)
+        steps = np.rint(extra_um / LENGTH_STEP_UM).astype(np.int64)
+        places = zip(x.tolist(), y.tolist(), steps.tolist(), strict=True)
+        cell.add(
+            *[
+                gdstk.Reference(self.lengthened(section_um, step), (left, top))
+                for left, top, step in places
+            ]
         )
-        polygons += np.stack([x, y], -1)[:, None, :]
-        layer, datatype = self.chip.technology.layers.core
-        cell.add(*[gdstk.Polygon(p, layer=layer, datatype=datatype) for p in polygons])
 
     def pin(self, cell: gdstk.Cell, name: str, x: float, y: float) -> None:
         """An optical pin: a box as wide as the guide, and its name."""
@@ -266,16 +283,16 @@ class CellBook:
 
     def passing(self, *, crosses: bool, phi_um: float, theta_um: float, drive: Drive) -> gdstk.Cell:
         """One guide without an MZI, longer than the column's path where the drive asks for it."""
-        extra_um = float(phase_length_um(self.chip.technology, pass_phase_rad(drive)))
+        turn_rad = pass_phase_rad(drive)
         kind = "PASSX" if crosses else "PASS"
-        name = f"{kind}_{_nm(extra_um)}_{_nm(phi_um)}_{_nm(theta_um)}"
+        name = f"{kind}_{round(np.rad2deg(turn_rad))}_{_nm(phi_um)}_{_nm(theta_um)}"
         cell, new = self._new(name)
         if new:
             body = passing(self.chip, crosses=crosses, theta_um=theta_um, drive=drive)
             # Among crossings alone the extra length is already in the body's bumps.
-            if extra_um > 0 and not crosses:
+            if turn_rad and not crosses:
                 zero = np.zeros(1)
-                self.bumps(cell, zero, zero, np.array([extra_um]), phi_um)
+                self.fixed(cell, zero, zero, np.array([turn_rad]), phi_um)
             elif phi_um > 0:
                 self.guide(cell, straight(phi_um))
             self.guide(cell, body, (phi_um, 0.0))
