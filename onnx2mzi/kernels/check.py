@@ -46,8 +46,11 @@ def as_numbers(a: npt.ArrayLike, name: str) -> Matrix:
         m = np.ascontiguousarray(m, dtype=np.complex128)
     else:
         raise KernelError(f"{name} must hold numbers, got dtype {m.dtype}")
-    # One reduction finds almost every bad value; the exact test runs only when it is suspicious.
-    if m.size and not np.isfinite(m.sum()) and not np.isfinite(m).all():
+    # The sum of squares finds every bad value; the exact test runs only when it is suspicious.
+    flat = m.reshape(-1)
+    with np.errstate(all="ignore"):
+        suspicious = not np.isfinite(np.vdot(flat, flat))
+    if suspicious and not np.isfinite(m).all():
         raise KernelError(
             f"{name} contains NaN or infinity", hint="check the weights this matrix came from"
         )

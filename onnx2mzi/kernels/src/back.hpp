@@ -184,7 +184,7 @@ static inline bool vjp(const Mesh &mesh, const double *y, const double *g, size_
   V *buf = memory.vectors();
   double *weights = kept.doubles();
   plan.where = reinterpret_cast<size_t *>(weights + 2 * mesh.count);
-  scale_cells(plan, true, weights);
+  adjoint_cells(plan, weights);
   Block sum_memory((plan.slots.size + 1) * 2 * sizeof(double), true);
   double *sums = sum_memory.doubles();
   if (!plan.ok() || !sums) return false;
