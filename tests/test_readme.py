@@ -1,5 +1,6 @@
 """What the README says is so: its options, levels, files and Python."""
 
+import csv
 import re
 import shutil
 import subprocess
@@ -62,17 +63,22 @@ def test_set_up_commands_name_files_that_are_there(command: str) -> None:
         assert (ROOT / path).is_file()
 
 
-def test_python_example_runs(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+def _printed(code: str, folder: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", _block_after("runs this as it stands -->\n")],
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    active_fraction, accuracy = map(float, done.stdout.split())
+    return done.stdout
+
+
+def test_python_examples_run(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "samples", tmp_path / "samples")
+    printed = _printed(_block_after("runs this as it stands -->\n"), tmp_path)
+    active_fraction, accuracy = map(float, printed.split())
     assert active_fraction < 0.5
     assert accuracy > 0.9
     files = {path.name for path in (tmp_path / "digits_mzi").iterdir()}
@@ -84,6 +90,12 @@ def test_python_example_runs(tmp_path: Path) -> None:
     }
     assert named - files == set()
     assert files - named == set()
+
+    pytest.importorskip("klayout.db")
+    printed = _printed(_block_after("runs this behind the example above -->\n"), tmp_path)
+    with (tmp_path / "digits_mzi" / "phases.csv").open(encoding="utf-8") as file:
+        active = sum(row["state"] == "active" for row in csv.DictReader(file))
+    assert f"{active} heaters, labelled" in printed
 
 
 def test_pass_example_is_the_samples() -> None:
