@@ -1,0 +1,207 @@
+"""`netlist`: the photonic circuit in the schema of gdsfactory and SAX, `netlist.yml`.
+
+One circuit a block (`L0_G0_T0_v`, `..._s`, `..._u`), one a tile that joins its blocks, and
+`top_level` with every tile; components are those of `netlist_models`. Gains and readout angles
+are electronic and not part of it. What a shifter makes is split over its arms as it is drawn.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from onnx2mzi.ir import Attenuators, Mesh, MeshTile, Program
+from onnx2mzi.physics.arrays import Flags, Real
+from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, pass_phase_rad
+from onnx2mzi.pipeline.backend import Backend, Emission
+
+NETLIST_FILE = "netlist.yml"
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """A component with its settings, all numbers."""
+
+    component: str
+    settings: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """Instances by name, connections from port to port, and outer ports: `name,port`."""
+
+    instances: dict[str, Instance]
+    connections: dict[str, str]
+    ports: dict[str, str]
+
+
+def arm_phases_rad(phase_rad: Real, state: Flags, drive: Drive) -> tuple[Real, Real]:
+    """What the upper and the lower arm make, shapes (K,): their difference is the phase."""
+    arm = arms(phase_rad, state, drive)
+    pair = np.where(arm == Arm.PAIR, phase_rad / 2, 0.0)
+    upper = np.where(arm == Arm.UPPER, phase_rad, pair)
+    lower = np.where(arm == Arm.LOWER, -phase_rad, -pair)
+    return np.asarray(upper), np.asarray(lower)
+
+
+class _Wiring:
+    """Follows every guide of a block from one component to the next."""
+
+    def __init__(self, guides: int) -> None:
+        self.instances: dict[str, Instance] = {}
+        self.connections: dict[str, str] = {}
+        self.ports: dict[str, str] = {}
+        self.ends: list[str | None] = [None] * guides
+
+    def add(self, name: str, instance: Instance, guides: tuple[int, ...]) -> None:
+        """Put a component on neighbouring guides."""
+        self.instances[name] = instance
+        for side, guide in enumerate(guides):
+            end = self.ends[guide]
+            if end is None:
+                self.ports[f"in{guide}"] = f"{name},i{side}"
+            else:
+                self.connections[end] = f"{name},i{side}"
+            self.ends[guide] = f"{name},o{side}"
+
+    def done(self) -> Circuit:
+        """The circuit; a guide without any component becomes one."""
+        for guide in range(len(self.ends)):
+            if self.ends[guide] is None:
+                self.add(f"w_p{guide}", Instance("guide", {}), (guide,))
+        ports = {f"in{guide}": self.ports[f"in{guide}"] for guide in range(len(self.ends))}
+        outs = {f"out{guide}": str(end) for guide, end in enumerate(self.ends)}
+        return Circuit(self.instances, self.connections, ports | outs)
+
+
+def mesh_circuit(mesh: Mesh) -> Circuit:
+    """A mesh: instances `c3_p2` for MZIs and crossings, `w_c3_p2` and `w_p2` for guides that
+    carry a phase before that MZI or behind the last one, `out_p2` for shifters on guides."""
+    wiring = _Wiring(mesh.ports)
+    theta = arm_phases_rad(mesh.theta_rad, mesh.theta_state, mesh.drive)
+    phi = arm_phases_rad(mesh.phi_rad, mesh.phi_state, mesh.drive)
+    crossing = (mesh.theta_state == ShifterState.REMOVED) & (mesh.phi_state != ShifterState.ACTIVE)
+    passing = pass_phase_rad(mesh.drive)
+    done = [0] * mesh.ports
+
+    def passed(guide: int, column: int, name: str) -> None:
+        """The columns that the guide has passed since its last component, up to `column`."""
+        if passing and column > done[guide]:
+            turn = (column - done[guide]) * passing
+            wiring.add(name, Instance("guide", {"phase_rad": turn}), (guide,))
+        done[guide] = column + 1
+
+    rows = zip(
+        mesh.column.tolist(),
+        mesh.port.tolist(),
+        crossing.tolist(),
+        *(values.tolist() for values in (*phi, *theta)),
+        strict=True,
+    )
+    for column, port, bare, phi_upper, phi_lower, theta_upper, theta_lower in rows:
+        for guide in (port, port + 1):
+            passed(guide, column, f"w_c{column}_p{guide}")
+        settings = {"phi_upper_rad": phi_upper, "phi_lower_rad": phi_lower}
+        if not bare:
+            settings |= {"theta_upper_rad": theta_upper, "theta_lower_rad": theta_lower}
+        settings = {key: value for key, value in settings.items() if value != 0.0}
+        instance = Instance("crossing" if bare else "mzi", settings)
+        wiring.add(f"c{column}_p{port}", instance, (port, port + 1))
+    for guide in range(mesh.ports):
+        passed(guide, mesh.columns, f"w_p{guide}")
+    for guide in np.flatnonzero(mesh.out_state != ShifterState.REMOVED).tolist():
+        phase = {"phase_rad": float(mesh.out_rad[guide])}
+        wiring.add(f"out_p{guide}", Instance("guide", phase), (guide,))
+    return wiring.done()
+
+
+def attenuators_circuit(sigma: Attenuators) -> Circuit:
+    """A row of attenuators, instances `p2`; a removed one is a guide a quarter wave long."""
+    wiring = _Wiring(len(sigma))
+    upper, lower = arm_phases_rad(sigma.theta_rad, sigma.state, sigma.drive)
+    for k, state in enumerate(sigma.state.tolist()):
+        if state == ShifterState.REMOVED:
+            instance = Instance("guide", {"phase_rad": np.pi / 2})
+        else:
+            settings = {"theta_upper_rad": float(upper[k]), "theta_lower_rad": float(lower[k])}
+            instance = Instance("attenuator", {k: v for k, v in settings.items() if v != 0.0})
+        wiring.add(f"p{k}", instance, (k,))
+    return wiring.done()
+
+
+def tile_circuit(tile: MeshTile, name: str) -> Circuit:
+    """A tile: its blocks `v`, `s`, `u` joined channel by channel, other guides left open."""
+    channels = len(tile.sigma)
+    parts = ("v", "s", "u") if channels else ("v", "u")
+    instances = {part: Instance(f"{name}_{part}", {}) for part in parts}
+    connections: dict[str, str] = {}
+    for k in range(channels):
+        connections[f"v,out{k}"] = f"s,in{k}"
+        connections[f"s,out{k}"] = f"u,in{k}"
+    ports = {f"in{k}": f"v,in{k}" for k in range(tile.v.ports)}
+    ports |= {f"out{k}": f"u,out{k}" for k in range(tile.u.ports)}
+    return Circuit(instances, connections, ports)
+
+
+def circuits(program: Program) -> Iterator[tuple[str, Circuit]]:
+    """Every circuit of the program by name, blocks before their tile, `top_level` last."""
+    names: list[tuple[str, MeshTile]] = []
+    for position, layer in enumerate(program.layers):
+        for g, grid in enumerate(layer.grids):
+            for t, tile in enumerate(grid.tiles):
+                assert isinstance(tile, MeshTile)
+                name = f"L{position}_G{g}_T{t}"
+                names.append((name, tile))
+                yield f"{name}_v", mesh_circuit(tile.v)
+                if len(tile.sigma):
+                    yield f"{name}_s", attenuators_circuit(tile.sigma)
+                yield f"{name}_u", mesh_circuit(tile.u)
+                yield name, tile_circuit(tile, name)
+    ports: dict[str, str] = {}
+    for name, tile in names:
+        ports |= {f"{name}_in{k}": f"{name},in{k}" for k in range(tile.v.ports)}
+        ports |= {f"{name}_out{k}": f"{name},out{k}" for k in range(tile.u.ports)}
+    yield "top_level", Circuit({name: Instance(name, {}) for name, _ in names}, {}, ports)
+
+
+def netlist_lines(program: Program) -> Iterator[str]:
+    """The lines of netlist.yml."""
+    for position, layer in enumerate(program.layers):
+        yield f"# L{position} is layer {layer.name!r}"
+    for name, circuit in circuits(program):
+        yield f"{name}:"
+        yield "  instances:" if circuit.instances else "  instances: {}"
+        for key, instance in circuit.instances.items():
+            settings = ", ".join(f"{k}: {_number(v)}" for k, v in instance.settings.items())
+            yield f"    {key}: {{component: {instance.component}, settings: {{{settings}}}}}"
+        for section, pairs in (("connections", circuit.connections), ("ports", circuit.ports)):
+            yield f"  {section}:" if pairs else f"  {section}: {{}}"
+            for key, value in pairs.items():
+                yield f"    {key}: {value}"
+
+
+def _number(value: float) -> str:
+    """A float for YAML 1.1 readers, which take 1e-05 for a text: 1.0e-05."""
+    text = repr(float(value))
+    if "e" in text and "." not in text:
+        return text.replace("e", ".0e")
+    return text
+
+
+def write_netlist(program: Program, directory: Path) -> tuple[str, ...]:
+    """Write netlist.yml into an existing directory; returns its name. Deterministic."""
+    with (directory / NETLIST_FILE).open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in netlist_lines(program))
+    return (NETLIST_FILE,)
+
+
+@dataclass(frozen=True, slots=True)
+class Netlist(Backend):
+    """netlist.yml: the photonic circuit for gdsfactory and SAX, one circuit a tile."""
+
+    name: ClassVar[str] = "netlist"
+
+    def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
+        return write_netlist(emission.program, directory)
