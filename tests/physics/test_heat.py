@@ -159,7 +159,7 @@ def test_all_heat_leaves_through_the_sink() -> None:
     mean = np.trapezoid(column[:, 0], y) / 8e5
     # The guides are warmer than the sink by the resistance of the films and the substrate.
     films = 3.0 / (1.38e-3 * 8e5) + 300.0 / (130e-3 * 8e5)
-    assert mean == pytest.approx(1 / (2e-4 * 8e5) + films, rel=1e-3)
+    assert mean == pytest.approx(1 / (2e-4 * 8e5) + films, rel=3e-3)
 
 
 def test_the_profile_is_the_response(bulk: HeatModel) -> None:
