@@ -12,6 +12,8 @@ from onnx2mzi.passes.prune.links import readers
 from onnx2mzi.passes.prune.moments import moment
 from onnx2mzi.passes.prune.plan import Cache, Prunable, matrices, prunable, shape_kept
 from onnx2mzi.passes.prune.search import Waypoint, deepest, descend
+from onnx2mzi.passes.prune.split import Sheet, sheets, sheets_phases
+from onnx2mzi.passes.prune.thinning import ThinTile, assembled, cheapest, product, thin_tiles
 from onnx2mzi.physics.arrays import Matrix
 
 # With labels about half of the changed answers were right before: twice as many may change.
@@ -20,15 +22,23 @@ CHANGES_PER_FALL = 2.0
 # there.
 FAR = 20.0
 
+# Thinning starts from the plan that uses up this share of the limit: thinning costs less.
+START = 0.25
+# Error at which layers are compared, as a share of the power of a layer's outputs.
+PROBE = 1e-3
+
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
-    """What a search found: a matrix and a rank for every layer, by name."""
+class Goal:
+    """When a search is done: the `limit` that the network must keep on data kept back, or, if
+    `most_phases` is given, as near to the original as that many phases allow. No more than
+    `most_tiles` tiles are thinned one by one; 0 leaves it at ports and rank."""
 
-    matrices: dict[str, Matrix]
-    ranks: dict[str, int]
+    limit: float
+    most_phases: float | None = None
+    most_tiles: int = 0
 
 
 def acceptable(network: Network, limit: float) -> Callable[[Mapping[str, Matrix]], bool]:
@@ -86,43 +96,125 @@ def prunables(network: Network, seed: int) -> list[Prunable]:
 
 
 def fit(
-    network: Network,
-    *,
-    limit: float,
-    most_phases: float | None,
-    ports: int,
-    seed: int,
-    progress: Progress,
-) -> Fitted | None:
-    """The cheapest plan found that keeps the network within `limit` on the data kept back.
+    network: Network, goal: Goal, *, ports: int, seed: int, progress: Progress
+) -> dict[str, tuple[Sheet, ...]] | None:
+    """The cheapest sheets found for every layer, by name, that reach the goal.
 
-    With `most_phases` instead the first plan on the way down that costs no more than these.
     None if not even the first plan is good enough.
     """
-    layers = prunables(network, seed)
-    names = [layer.name for layer in network.layers]
-    cache: Cache = {}
-
-    def named(found: Sequence[Matrix]) -> dict[str, Matrix]:
-        return dict(zip(names, found, strict=True))
-
-    error = fit_error(network)
-    path = descend(
-        layers,
-        lambda found: error(named(found)),
-        ports=ports,
-        stop=FAR * limit if most_phases is None else np.inf,
-        enough=most_phases,
-        cache=cache,
-        progress=lambda done, total: progress("prune", done, total),
-    )
-    end: Waypoint | None
-    if most_phases is None:
-        accepted = acceptable(network, limit)
-        end = deepest(path, lambda w: accepted(named(matrices(layers, w.plan, cache))))
-    else:
-        end = path[-1]
-    if end is None:
+    search = Search.of(network, goal, ports=ports, seed=seed, progress=progress)
+    thick = search.start(START if goal.most_tiles else 1.0)
+    found = [search.sheets(end) for end in [search.start(1.0)] if end is not None]
+    if thick is not None and goal.most_tiles:
+        sheets = search.sheets(thick)
+        count = sum(len(sheet.tiles) for layer in sheets for sheet in layer)
+        if count <= goal.most_tiles:
+            found.append(search.thinned(sheets))
+    if not found:
         return None
-    ranks = [shape_kept(layers, end.plan, at)[2] for at in range(len(layers))]
-    return Fitted(named(matrices(layers, end.plan, cache)), dict(zip(names, ranks, strict=True)))
+    names = [layer.name for layer in network.layers]
+    best = min(found, key=sheets_phases)
+    return dict(zip(names, best, strict=True))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """The way down through plans, and what is needed to go on from any of them."""
+
+    network: Network
+    goal: Goal
+    ports: int
+    layers: list[Prunable]
+    path: list[Waypoint]
+    cache: Cache
+    progress: Progress
+
+    @classmethod
+    def of(
+        cls, network: Network, goal: Goal, *, ports: int, seed: int, progress: Progress
+    ) -> "Search":
+        """Goes down the whole way."""
+        layers = prunables(network, seed)
+        names = [layer.name for layer in network.layers]
+        cache: Cache = {}
+        error = fit_error(network)
+        path = descend(
+            layers,
+            lambda found: error(dict(zip(names, found, strict=True))),
+            ports=ports,
+            stop=FAR * goal.limit if goal.most_phases is None else np.inf,
+            enough=goal.most_phases,
+            cache=cache,
+            progress=lambda done, total: progress("prune: ports and rank", done, total),
+        )
+        return cls(network, goal, ports, layers, path, cache, progress)
+
+    def named(self, found: Sequence[Matrix]) -> dict[str, Matrix]:
+        """Matrices by the names of their layers."""
+        return dict(zip((layer.name for layer in self.network.layers), found, strict=True))
+
+    def start(self, share: float) -> Waypoint | None:
+        """The last waypoint that keeps within `share` of the limit, or that is cheap enough."""
+        most = self.goal.most_phases
+        if most is not None:
+            return next((w for w in self.path if w.phases * share <= most), self.path[-1])
+        accepted = acceptable(self.network, share * self.goal.limit)
+        return deepest(
+            self.path,
+            lambda w: accepted(self.named(matrices(self.layers, w.plan, self.cache))),
+        )
+
+    def sheets(self, end: Waypoint) -> list[tuple[Sheet, ...]]:
+        """The sheets of every layer at a waypoint."""
+        return [
+            sheets(
+                matrix,
+                rank=shape_kept(self.layers, end.plan, at)[2],
+                ports=self.ports,
+                moment=layer.moment,
+            )
+            for at, (layer, matrix) in enumerate(
+                zip(self.layers, matrices(self.layers, end.plan, self.cache), strict=True)
+            )
+        ]
+
+    def thinned(self, whole: list[tuple[Sheet, ...]]) -> list[tuple[Sheet, ...]]:
+        """The sheets with every tile thinned as far as the goal allows."""
+        total = sum(len(sheet.tiles) for layer in whole for sheet in layer)
+        tiles: list[ThinTile] = []
+        for at, (layer, parts) in enumerate(zip(self.layers, whole, strict=True)):
+            for tile in thin_tiles(at, layer.weight, parts, layer.moment):
+                tiles.append(tile)
+                self.progress("prune: thin tiles", len(tiles), total)
+        weights = self.weights(whole, tiles)
+        most = self.goal.most_phases
+        if most is not None:
+            return cheapest(whole, tiles, weights, lambda found: sheets_phases(found) > most)
+        accepted = acceptable(self.network, self.goal.limit)
+        return cheapest(whole, tiles, weights, lambda found: accepted(self.products(found)))
+
+    def products(self, found: Sequence[Sequence[Sheet]]) -> dict[str, Matrix]:
+        """What the sheets multiply by, by layer."""
+        pairs = zip(self.layers, found, strict=True)
+        return self.named([product(parts, layer.weight.dtype) for layer, parts in pairs])
+
+    def weights(self, whole: Sequence[tuple[Sheet, ...]], tiles: Sequence[ThinTile]) -> list[float]:
+        """How much an error of each layer moves the network's outputs, with this layer alone
+        thinned to an error near `PROBE`."""
+        base = self.products(whole)
+        original = self.network.outputs(base, self.network.fit)
+        found = []
+        for at, layer in enumerate(self.network.layers):
+            chosen = [
+                int(np.abs(np.log(np.maximum(tile.errors, PROBE**2) / PROBE)).argmin())
+                if tile.layer == at and tile.path
+                else 0
+                for tile in tiles
+            ]
+            pairs = zip(tiles, chosen, strict=True)
+            error = sum(float(tile.errors[way]) for tile, way in pairs if way)
+            parts = assembled(whole, tiles, chosen)[at]
+            changed = {**base, layer.name: product(parts, layer.weight.dtype)}
+            moved = _largest(original, self.network.outputs(changed, self.network.fit))
+            found.append(max(moved, 1e-12) / error if error > 0 else 1.0)
+        return found

@@ -7,7 +7,7 @@ from onnx2mzi.physics.arrays import Real
 
 # Errors made larger and smaller than they are: answers then change in proportion, and counting
 # all of them is steadier than counting the few that change at 1.
-AMPLIFIED = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+AMPLIFIED = (0.5, 1.0, 1.5, 2.0)
 # Answers near to a change count, others hardly.
 SHARPNESS = 4
 

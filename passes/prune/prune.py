@@ -11,7 +11,7 @@ a relative Frobenius error.
 Methods `truncate` and `magnitude` are what everybody tries first, for comparison.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -26,8 +26,8 @@ from onnx2mzi.passes.prune.baselines import (
     without_small_singular_values,
     without_small_thetas,
 )
-from onnx2mzi.passes.prune.fitting import acceptable, fit
-from onnx2mzi.passes.prune.split import grids
+from onnx2mzi.passes.prune.fitting import Goal, acceptable, fit
+from onnx2mzi.passes.prune.split import Sheet, sheets
 from onnx2mzi.passes.prune.weights import nearest
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import Budgeted, Context, Effect, Pass, option
@@ -46,6 +46,11 @@ def cheaper(layer: LinearLayer, found: Grids) -> LinearLayer:
     return there if then < now else layer
 
 
+def drawn(found: Sequence[Sheet], rules: DrawingRules) -> Grids:
+    """The grids that the sheets become."""
+    return tuple(sheet.drawn(rules) for sheet in found)
+
+
 def fitted_layers(
     program: Program, matrices: Mapping[str, Matrix], ranks: Mapping[str, int], rules: DrawingRules
 ) -> tuple[LinearLayer, ...]:
@@ -53,8 +58,8 @@ def fitted_layers(
     return tuple(
         replace(
             layer,
-            grids=grids(
-                matrices[layer.name], rank=ranks[layer.name], ports=program.ports, rules=rules
+            grids=drawn(
+                sheets(matrices[layer.name], rank=ranks[layer.name], ports=program.ports), rules
             ),
         )
         for layer in program.layers
@@ -159,8 +164,9 @@ class Prune(Pass):
 
     method: str = option(
         "obs",
-        "obs: compensated ports and rank; truncate, magnitude: plain baselines",
-        choices=("obs", "truncate", "magnitude"),
+        "obs: ports, rank and single phases, compensated; ports: without single phases (faster); "
+        "truncate, magnitude: plain baselines",
+        choices=("obs", "ports", "truncate", "magnitude"),
     )
     max_drop: float = option(
         0.005,
@@ -178,12 +184,18 @@ class Prune(Pass):
         high=0.9999,
     )
 
+    most_tiles: int = option(
+        200,
+        "a chip with more tiles than this is not thinned phase by phase, which takes seconds each",
+        low=0,
+    )
+
     def effect(self, program: Program) -> Effect:
         return Budgeted(error=self.budget, drop=1.0 if self.target else self.max_drop)
 
     def run(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
-        if self.method != "obs":
+        if self.method in ("truncate", "magnitude"):
             accept = (
                 within_budget(program, self.budget)
                 if context.network is None
@@ -198,10 +210,14 @@ class Prune(Pass):
         reference = sum(
             reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
         )
-        found = fit(
-            context.network,
+        goal = Goal(
             limit=self.max_drop,
             most_phases=(1 - self.target) * reference if self.target else None,
+            most_tiles=self.most_tiles if self.method == "obs" else 0,
+        )
+        found = fit(
+            context.network,
+            goal,
             ports=program.ports,
             seed=context.seed,
             progress=context.progress,
@@ -209,13 +225,18 @@ class Prune(Pass):
         if found is None:
             context.log("prune: nothing can go without changing too many answers")
             return program
-        return replace(program, layers=fitted_layers(program, found.matrices, found.ranks, rules))
+        return replace(
+            program,
+            layers=tuple(
+                replace(layer, grids=drawn(found[layer.name], rules)) for layer in program.layers
+            ),
+        )
 
     def _by_weights(self, program: Program, rules: DrawingRules) -> Program:
         layers = []
         for layer in program.layers:
             w, rank = nearest(np.array(layer.weight), limit=self.budget, ports=program.ports)
-            found = grids(w, rank=rank, ports=program.ports, rules=rules)
+            found = drawn(sheets(w, rank=rank, ports=program.ports), rules)
             layers.append(cheaper(layer, found))
         return replace(program, layers=tuple(layers))
 

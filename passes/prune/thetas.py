@@ -1,0 +1,89 @@
+"""Derivatives of a real tile's matrix by the thetas of its meshes and by its amplitudes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnx2mzi.kernels import BalancedMesh, backward_taps, build, forward_taps
+from onnx2mzi.physics.arrays import Real
+
+
+@dataclass(frozen=True, slots=True)
+class RealTile:
+    """matrix = U[:, :r] diag(s) V[:r] with real meshes; s, shape (r,), of any sign and size."""
+
+    u: BalancedMesh
+    s: Real
+    v: BalancedMesh
+
+    @property
+    def theta(self) -> Real:
+        """Thetas of v, then of u."""
+        return np.concatenate([self.v.theta, self.u.theta])
+
+    @property
+    def matrix(self) -> Real:
+        """Shape (m, n)."""
+        r = len(self.s)
+        return np.asarray((build(self.u).real[:, :r] * self.s) @ build(self.v).real[:r])
+
+    def moved(self, theta: Real, s: Real) -> "RealTile":
+        """The tile with other thetas (as in `theta`) and amplitudes."""
+        cut = self.v.count
+        return RealTile(_with_theta(self.u, theta[cut:]), s, _with_theta(self.v, theta[:cut]))
+
+
+def _with_theta(mesh: BalancedMesh, theta: Real) -> BalancedMesh:
+    return BalancedMesh.trusted(
+        mesh.ports, mesh.column, mesh.port, np.array(theta), mesh.phi, mesh.out
+    )
+
+
+def slopes(tile: RealTile) -> tuple[Real, Real]:
+    """(left, right), shapes (K + r, 2, m) and (K + r, 2, n): dW/dp = left[p].T @ right[p].
+
+    p runs over the thetas (see `RealTile.theta`), then the amplitudes.
+    """
+    r = len(tile.s)
+    u, v = build(tile.u).real[:, :r], build(tile.v).real[:r]
+    behind_v = np.zeros((tile.v.ports, len(u)))
+    behind_v[:r] = (u * tile.s).T
+    before_u = np.zeros((tile.u.ports, v.shape[1]))
+    before_u[:r] = tile.s[:, None] * v
+    left_s, right_s = np.zeros((r, 2, len(u))), np.zeros((r, 2, v.shape[1]))
+    left_s[:, 0], right_s[:, 0] = u.T, v
+    left = [
+        backward_taps(tile.v, behind_v).real,
+        backward_taps(tile.u, np.eye(tile.u.ports)).real,
+        left_s,
+    ]
+    right = [
+        _turned(tile.v, forward_taps(tile.v, np.eye(tile.v.ports)).real),
+        _turned(tile.u, forward_taps(tile.u, before_u).real),
+        right_s,
+    ]
+    return np.concatenate(left), np.concatenate(right)
+
+
+def _turned(mesh: BalancedMesh, fields: Real) -> Real:
+    """(dM/dtheta) applied to the fields before every MZI."""
+    s, c = np.sin(mesh.theta / 2) / 2, np.cos(mesh.theta / 2) / 2
+    turn = np.stack([np.stack([c, -s], -1), np.stack([-s, -c], -1)], -2)
+    return np.asarray(turn @ fields)
+
+
+def gradient(left: Real, right: Real, weighted: Real) -> Real:
+    """Half the slope of tr(P D C D^T) by every parameter, with `weighted` = P D C (m, n)."""
+    return np.asarray(((left @ weighted) * right).sum((1, 2)))
+
+
+def hessian(left: Real, right: Real, p: Real, c: Real) -> Real:
+    """Gauss-Newton matrix of tr(P D C D^T) / 2: H_pq = tr(P dW_p C dW_q^T)."""
+    lp, rc = left @ p, right @ c
+    l0, l1, r0, r1 = left[:, 0], left[:, 1], right[:, 0], right[:, 1]
+    out = (lp[:, 0] @ l0.T) * (rc[:, 0] @ r0.T)
+    out += (lp[:, 1] @ l1.T) * (rc[:, 1] @ r1.T)
+    mixed = (lp[:, 0] @ l1.T) * (rc[:, 0] @ r1.T)
+    out += mixed
+    out += mixed.T
+    return np.asarray(out)

@@ -1,0 +1,165 @@
+"""Thinning one tile: thetas are removed, the others make up for it.
+
+Optimal brain surgeon on phases (Hassibi and Stork 1993; the photonic form follows the compressed
+optimal brain compression of arXiv 2208.11580): the metric is that of the layer's outputs, the
+target of a theta the nearer of 0 (a crossing) and +-pi (two guides), a block goes at a time,
+and Levenberg-Marquardt steps settle what the linear model did not foresee.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg.lapack import dpotri
+
+from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
+from onnx2mzi.physics.arrays import Real
+
+Mask = npt.NDArray[np.bool_]
+
+# Share of the thetas that goes in one round.
+BLOCK = 0.25
+# Damping of the surgeon's matrix, as a share of its mean diagonal: keeps steps where they are
+# nearly linear.
+DAMPING = 1e-3
+STEPS = 3
+QUIET = 1e-2
+# A tile with fewer thetas than this share of what it had is not thinned any more.
+FEWEST = 0.03
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Thinned:
+    """A tile on its way: `alive` thetas (K,) are heaters, the others exactly 0 or +-pi.
+
+    `error` is tr(P D C D^T) with D what the matrix moved.
+    """
+
+    tile: RealTile
+    alive: Mask
+    error: float
+
+    @property
+    def phases(self) -> int:
+        """Heaters that are left: thetas, and amplitudes but for the gain."""
+        return int(np.count_nonzero(self.alive)) + len(self.tile.s) - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Metric:
+    """What an error D = W - target of a tile costs: tr(P D C D^T), P (m, m) and C (n, n)."""
+
+    target: Real
+    p: Real
+    c: Real
+
+    def weighted(self, matrix: Real) -> Real:
+        """P (matrix - target) C."""
+        return np.asarray(self.p @ (matrix - self.target) @ self.c)
+
+    def error(self, matrix: Real) -> float:
+        """tr(P D C D^T)."""
+        return float(((matrix - self.target) * self.weighted(matrix)).sum())
+
+
+def thinned(tile: RealTile, metric: Metric, *, stop: float) -> list[Thinned]:
+    """Ever thinner versions of the tile, the first the tile itself, until the error > `stop`.
+
+    Errors below `QUIET` of `stop` are not worth settling.
+    """
+    alive = tile.theta != 0.0
+    here = Thinned(tile, alive, metric.error(tile.matrix))
+    path = [here]
+    damping = DAMPING
+    while here.error <= stop and np.count_nonzero(here.alive) > FEWEST * len(alive):
+        cut = _without_block(here, metric)
+        if cut.error > QUIET * stop:
+            cut, damping = settled(cut, metric, steps=STEPS, damping=damping)
+        here = cut
+        path.append(here)
+    return path
+
+
+def _without_block(here: Thinned, metric: Metric) -> Thinned:
+    """One round of the surgeon: the cheapest `BLOCK` of the thetas goes."""
+    free = np.concatenate([np.flatnonzero(here.alive), _amplitudes(here)])
+    left, right = (part[free] for part in slopes(here.tile))
+    theta = here.tile.theta
+    count = int(np.count_nonzero(here.alive))
+    now = theta[free[:count]]
+    goal = np.where(np.abs(now) < np.pi / 2, 0.0, np.copysign(np.pi, now))
+    h = hessian(left, right, metric.p, metric.c)
+    h[np.diag_indices(len(h))] += DAMPING * float(np.trace(h)) / len(h) + np.finfo(float).tiny
+    inverse = _inverse(h)
+    newton = -inverse @ gradient(left, right, metric.weighted(here.tile.matrix))
+    missing = goal - now - newton[:count]
+    score = missing**2 / np.diag(inverse)[:count]
+    block = np.argsort(score, kind="stable")[: max(1, int(count * BLOCK))]
+    pull = np.linalg.solve(inverse[np.ix_(block, block)], missing[block])
+    step = newton + pull @ inverse[block]
+    theta[free[:count]] += step[:count]
+    theta[free[block]] = goal[block]
+    alive = here.alive.copy()
+    alive[free[block]] = False
+    tile = here.tile.moved(theta, here.tile.s + step[count:])
+    return Thinned(tile, alive, metric.error(tile.matrix))
+
+
+def _amplitudes(here: Thinned) -> npt.NDArray[np.intp]:
+    count = len(here.alive)
+    return np.arange(count, count + len(here.tile.s))
+
+
+def _inverse(h: Real) -> Real:
+    factor, _ = cho_factor(h, lower=True, check_finite=False)
+    half, _ = dpotri(factor, lower=1)
+    lower = np.tril(half)
+    return np.asarray(lower + np.tril(half, -1).T)
+
+
+def settled(
+    here: Thinned, metric: Metric, *, steps: int, damping: float, least: float = 0.02
+) -> tuple[Thinned, float]:
+    """At most `steps` Levenberg-Marquardt steps on what is alive, and the damping they ended with.
+
+    Stops when a step gains less than the share `least`.
+    """
+    for _ in range(steps):
+        free = np.concatenate([np.flatnonzero(here.alive), _amplitudes(here)])
+        left, right = (part[free] for part in slopes(here.tile))
+        slope = gradient(left, right, metric.weighted(here.tile.matrix))
+        h = hessian(left, right, metric.p, metric.c)
+        there, damping = _step(here, metric, free, slope, h, damping)
+        if there is None:
+            break
+        gain = here.error - there.error
+        small = gain < least * here.error
+        here = there
+        if small:
+            break
+    return here, damping
+
+
+def _step(
+    here: Thinned,
+    metric: Metric,
+    free: npt.NDArray[np.intp],
+    slope: Real,
+    h: Real,
+    damping: float,
+) -> tuple[Thinned | None, float]:
+    scale = float(np.trace(h)) / len(h) + np.finfo(float).tiny
+    count = int(np.count_nonzero(here.alive))
+    for _ in range(4):
+        damped = h.copy()
+        damped[np.diag_indices(len(h))] += damping * scale
+        step = -cho_solve(cho_factor(damped, lower=True, check_finite=False), slope)
+        theta = here.tile.theta
+        theta[free[:count]] += step[:count]
+        tile = here.tile.moved(theta, here.tile.s + step[count:])
+        error = metric.error(tile.matrix)
+        if error < here.error:
+            return Thinned(tile, here.alive, error), min(max(damping / 5, 1e-6), 1e-1)
+        damping *= 6
+    return None, min(damping, 1e-1)
