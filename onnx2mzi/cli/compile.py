@@ -158,7 +158,7 @@ def check_names(names: Sequence[str], pipeline: Pipeline) -> None:
             raise UsageError(
                 f"pass '{name}' does not run",
                 where="--print-after",
-                hint=f"passes: {','.join(run)}",
+                hint=f"the pipeline is: {','.join(run)}",
             )
 
 

@@ -55,7 +55,7 @@ def test_other_values() -> None:
         (whole, "1.0"),
     ):
         with pytest.raises(argparse.ArgumentTypeError, match=f"'{text}'"):
-            made(text)  # type: ignore[operator]
+            made(text)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ def data(count: int = 60, seed: int = 3, labels: Any = None) -> dict[str, np.nda
 
 def answers(model: bytes, x: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(["y"], {"x": x})[0]).argmax(axis=1)
+    scores = np.asarray(session.run(["y"], {"x": x})[0])
+    return np.asarray(scores.argmax(axis=1))
 
 
 @pytest.mark.parametrize("level", [0, 1])
