@@ -88,7 +88,7 @@ def mesh_circuit(mesh: Mesh) -> Circuit:
 
     def passed(guide: int, column: int, name: str) -> None:
         """The columns that the guide has passed since its last component, up to `column`."""
-        if passing and column > done[guide]:
+        if column > done[guide]:
             turn = (column - done[guide]) * passing
             wiring.add(name, Instance("guide", {"phase_rad": turn}), (guide,))
         done[guide] = column + 1
@@ -101,16 +101,23 @@ def mesh_circuit(mesh: Mesh) -> Circuit:
         strict=True,
     )
     for column, port, bare, phi_upper, phi_lower, theta_upper, theta_lower in rows:
-        for guide in (port, port + 1):
-            passed(guide, column, f"w_c{column}_p{guide}")
-        settings = {"phi_upper_rad": phi_upper, "phi_lower_rad": phi_lower}
-        if not bare:
-            settings |= {"theta_upper_rad": theta_upper, "theta_lower_rad": theta_lower}
-        settings = {key: value for key, value in settings.items() if value != 0.0}
+        if passing:
+            for guide in (port, port + 1):
+                passed(guide, column, f"w_c{column}_p{guide}")
+        settings: dict[str, float] = {}
+        if phi_upper:
+            settings["phi_upper_rad"] = phi_upper
+        if phi_lower:
+            settings["phi_lower_rad"] = phi_lower
+        if theta_upper:
+            settings["theta_upper_rad"] = theta_upper
+        if theta_lower:
+            settings["theta_lower_rad"] = theta_lower
         instance = Instance("crossing" if bare else "mzi", settings)
         wiring.add(f"c{column}_p{port}", instance, (port, port + 1))
-    for guide in range(mesh.ports):
-        passed(guide, mesh.columns, f"w_p{guide}")
+    if passing:
+        for guide in range(mesh.ports):
+            passed(guide, mesh.columns, f"w_p{guide}")
     for guide in np.flatnonzero(mesh.out_state != ShifterState.REMOVED).tolist():
         phase = {"phase_rad": float(mesh.out_rad[guide])}
         wiring.add(f"out_p{guide}", Instance("guide", phase), (guide,))
@@ -123,7 +130,7 @@ def attenuators_circuit(sigma: Attenuators) -> Circuit:
     upper, lower = arm_phases_rad(sigma.theta_rad, sigma.state, sigma.drive)
     for k, state in enumerate(sigma.state.tolist()):
         if state == ShifterState.REMOVED:
-            instance = Instance("guide", {"phase_rad": np.pi / 2})
+            instance = Instance("guide", {"phase_rad": float(np.pi / 2)})
         else:
             settings = {"theta_upper_rad": float(upper[k]), "theta_lower_rad": float(lower[k])}
             instance = Instance("attenuator", {k: v for k, v in settings.items() if v != 0.0})
@@ -174,7 +181,7 @@ def netlist_lines(program: Program) -> Iterator[str]:
         yield f"{name}:"
         yield "  instances:" if circuit.instances else "  instances: {}"
         for key, instance in circuit.instances.items():
-            settings = ", ".join(f"{k}: {_number(v)}" for k, v in instance.settings.items())
+            settings = ", ".join([f"{k}: {_number(v)}" for k, v in instance.settings.items()])
             yield f"    {key}: {{component: {instance.component}, settings: {{{settings}}}}}"
         for section, pairs in (("connections", circuit.connections), ("ports", circuit.ports)):
             yield f"  {section}:" if pairs else f"  {section}: {{}}"
@@ -184,16 +191,16 @@ def netlist_lines(program: Program) -> Iterator[str]:
 
 def _number(value: float) -> str:
     """A float for YAML 1.1 readers, which take 1e-05 for a text: 1.0e-05."""
-    text = repr(float(value))
-    if "e" in text and "." not in text:
-        return text.replace("e", ".0e")
-    return text
+    text = repr(value)
+    return text if "." in text else text.replace("e", ".0e")
 
 
 def write_netlist(program: Program, directory: Path) -> tuple[str, ...]:
     """Write netlist.yml into an existing directory; returns its name. Deterministic."""
     with (directory / NETLIST_FILE).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in netlist_lines(program))
+        for line in netlist_lines(program):
+            file.write(line)
+            file.write("\n")
     return (NETLIST_FILE,)
 
 

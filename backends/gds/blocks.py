@@ -81,24 +81,28 @@ def _draw_mzis(
     theta = _fills(mesh.theta_rad, mesh.theta_state, mesh.drive)
     bare = drawn_as_crossing(mesh.theta_state, mesh.phi_state, technology)
     crosses = plan.crosses[column]
-    kinds = np.stack([phi, theta, bare, crosses], -1)
-    lengths = np.stack([plan.phi_um[column], plan.theta_um[column]], -1)
-    x, y = block.column_x_um[column], block.y_um - pitch * port
-    middle = x + plan.width_um[column] / 2
-    layer, texttype = technology.markers.text
-    known: dict[tuple[float, ...], gdstk.Cell] = {}
-    parts: list[gdstk.Reference | gdstk.Label] = []
-    rows = zip(
-        kinds.tolist(), lengths.tolist(), x.tolist(), y.tolist(), middle.tolist(), strict=True
+    lengths = (plan.phi_um[column], plan.theta_um[column])
+    kinds, which = np.unique(
+        np.stack([phi, theta, bare, crosses, *lengths], -1), axis=0, return_inverse=True
     )
-    for k, (kind, length, left, top, centre) in enumerate(rows):
-        signature = (*kind, *length)
-        if signature not in known:
-            known[signature] = book.mzi(_key(kind, length))
-        parts.append(gdstk.Reference(known[signature], (left, top)))
-        text = f"{name}.c{column[k]}.p{port[k]}"
-        parts.append(gdstk.Label(text, (centre, top - pitch / 2), layer=layer, texttype=texttype))
-    cell.add(*parts)
+    made = [book.mzi(_key(kind)) for kind in kinds.tolist()]
+    x, y = block.column_x_um[column], block.y_um - pitch * port
+    places = zip(which.ravel().tolist(), x.tolist(), y.tolist(), strict=True)
+    cell.add(*[gdstk.Reference(made[k], (left, top)) for k, left, top in places])
+    middle = zip(
+        column.tolist(),
+        port.tolist(),
+        (x + plan.width_um[column] / 2).tolist(),
+        (y - pitch / 2).tolist(),
+        strict=True,
+    )
+    layer, texttype = technology.markers.text
+    cell.add(
+        *[
+            gdstk.Label(f"{name}.c{c}.p{p}", (left, top), layer=layer, texttype=texttype)
+            for c, p, left, top in middle
+        ]
+    )
     phi_x = block.column_x_um[:-1]
     for state, phase, start, section in (
         (mesh.phi_state, mesh.phi_rad, phi_x, plan.phi_um),
@@ -107,11 +111,11 @@ def _draw_mzis(
         _draw_fixed(book, cell, mesh, state, phase, start, section, block)
 
 
-def _key(kind: list[int], length: list[float]) -> MziKey:
-    phi, theta, bare, crosses = kind
-    upper = (_PAIRS[phi][0], _PAIRS[theta][0])
-    lower = (_PAIRS[phi][1], _PAIRS[theta][1])
-    return MziKey(not bare, bool(crosses), length[0], length[1], upper, lower)
+def _key(kind: list[float]) -> MziKey:
+    phi, theta = _PAIRS[int(kind[0])], _PAIRS[int(kind[1])]
+    bare, crosses, phi_um, theta_um = kind[2:]
+    upper, lower = (phi[0], theta[0]), (phi[1], theta[1])
+    return MziKey(not bare, bool(crosses), phi_um, theta_um, upper, lower)
 
 
 def _draw_fixed(

@@ -97,14 +97,12 @@ class CellBook:
         Lengths are drawn to half a `LENGTH_STEP_UM`, which is finer than the mask's grid.
         """
         extra_um = phase_length_um(self.chip.technology, phase_rad)
-        steps = np.rint(extra_um / LENGTH_STEP_UM).astype(np.int64)
-        places = zip(x.tolist(), y.tolist(), steps.tolist(), strict=True)
-        cell.add(
-            *[
-                gdstk.Reference(self.lengthened(section_um, step), (left, top))
-                for left, top, step in places
-            ]
+        steps, which = np.unique(
+            np.rint(extra_um / LENGTH_STEP_UM).astype(np.int64), return_inverse=True
         )
+        kinds = [self.lengthened(section_um, step) for step in steps.tolist()]
+        places = zip(which.tolist(), x.tolist(), y.tolist(), strict=True)
+        cell.add(*[gdstk.Reference(kinds[k], (left, top)) for k, left, top in places])
 
     def pin(self, cell: gdstk.Cell, name: str, x: float, y: float) -> None:
         """An optical pin: a box as wide as the guide, and its name."""
