@@ -59,7 +59,7 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
             options,
             Ears(log.say, log.progress, watchers(arguments, log, timing)),
         )
-        files = chip.save(target, emit=arguments.emit, force=arguments.force)
+        files = chip.save(target, emit=arguments.emit, force=arguments.force, progress=log.progress)
     finally:
         log.close()
     seconds = perf_counter() - start

@@ -1,7 +1,7 @@
 """One compile from model to chip, and the chip that comes out of it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -150,7 +150,12 @@ class Compiled:
         return self.runner.run({}, self.program.layers, self._named(inputs))
 
     def save(
-        self, directory: str | Path, *, emit: str | None = None, force: bool = False
+        self,
+        directory: str | Path,
+        *,
+        emit: str | None = None,
+        force: bool = False,
+        progress: Callable[[str, int, int], None] | None = None,
     ) -> dict[str, Path]:
         """Write all files of the chip; paths by file name.
 
@@ -160,7 +165,9 @@ class Compiled:
         target = Path(directory)
         writers = backends_of(emit)
         with staged(target, force=force) as stage:
-            for writer in writers:
+            for done, writer in enumerate(writers):
+                if progress is not None:
+                    progress("write files", done, len(writers))
                 writer.write(self.emission, stage)
             write_manifest(stage, {**self.about, "emit": [show(writer) for writer in writers]})
         return {path.name: path for path in sorted(target.iterdir()) if path.is_file()}
