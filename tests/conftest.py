@@ -25,6 +25,8 @@ from onnx2mzi.ir import (
     TensorSpec,
     Tile,
     TileGrid,
+    View,
+    Window,
 )
 from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
@@ -176,10 +178,22 @@ def _layer(rng: np.random.Generator, k: int, stage: Stage, drive: Drive) -> Line
             k % 2 == 0,
             "float32",
             f"b{k}" if k % 3 else "",
+            view=_view(rng, weight.shape[1]) if rng.random() < 0.5 else View(),
         ),
         loc=Loc("net.onnx", f"/net/{k}/Gemm", "Gemm", f"net.{k}.weight"),
         grids=grids,
         offset=weight[:, 0] if rng.random() < 0.5 else None,
+        uses=int(rng.integers(1, 1000)) if rng.random() < 0.5 else None,
+    )
+
+
+def _view(rng: np.random.Generator, columns: int) -> View:
+    window = Window((columns, 1), (1, 2), (3, 1), (0, 1, 2, 0), str(rng.choice(["", "lower"])))
+    return View(
+        more_axes=(3, -3) if rng.random() < 0.5 else (),
+        at=((-4, 2), (5, 0)) if rng.random() < 0.5 else (),
+        part=(1, 3) if rng.random() < 0.5 else (0, 1),
+        window=window if rng.random() < 0.5 else None,
     )
 
 

@@ -6,12 +6,12 @@ from onnx2mzi.ir.layer import (
     FactoredTile,
     LinearLayer,
     MeshTile,
-    Operand,
     Tile,
     TileGrid,
 )
 from onnx2mzi.ir.location import Loc
 from onnx2mzi.ir.mesh import Attenuators, Mesh, MziNode
+from onnx2mzi.ir.operand import Operand, View, Window
 from onnx2mzi.ir.placement import BlockPlacement, Placement
 from onnx2mzi.ir.program import Electronic, Host, Program, Stage, TensorSpec
 
@@ -34,5 +34,7 @@ __all__ = [
     "TensorSpec",
     "Tile",
     "TileGrid",
+    "View",
+    "Window",
     "identical",
 ]

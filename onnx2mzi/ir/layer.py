@@ -6,6 +6,7 @@ import numpy as np
 
 from onnx2mzi.ir.location import Loc
 from onnx2mzi.ir.mesh import Attenuators, Mesh
+from onnx2mzi.ir.operand import Operand
 from onnx2mzi.physics.arrays import Index, Matrix, Real, frozen
 
 
@@ -88,24 +89,6 @@ class TileGrid:
     tiles: tuple[Tile, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Operand:
-    """How the layer meets the host graph.
-
-    Host tensor `source` holds the layer's input vectors along `axis` (-1: rows of x @ W.T,
-    -2: columns of W @ x). The realised matrix is fed to host input `binding`, transposed if
-    `transposed`, and cast to `dtype` (a numpy name). The layer's `offset` is fed, as a vector
-    along `axis`, to host input `offset_binding`; "" if the host takes none.
-    """
-
-    source: str
-    axis: int
-    binding: str
-    transposed: bool
-    dtype: str
-    offset_binding: str = ""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearLayer:
     """y = weight @ x + offset for every vector x that the host sends.
@@ -113,7 +96,8 @@ class LinearLayer:
     `weight`, shape (m, n), is what the ONNX model asks for and never changes; `grids` is what
     the chip does, applied in order (the first meets the inputs; between two grids light is
     detected and sent again). Before tiling `grids` is empty. `offset`, shape (m,), is added
-    electronically: None until a pass makes up for the mean of what it took away.
+    electronically: None until a pass makes up for the mean of what it took away. `uses` is the
+    number of vectors in one inference (a batch of 1 where that is open), None if unknown.
     """
 
     name: str
@@ -122,6 +106,7 @@ class LinearLayer:
     loc: Loc
     grids: tuple[TileGrid, ...] = field(default=())
     offset: Matrix | None = None
+    uses: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_matrix(self.weight))

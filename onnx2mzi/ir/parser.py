@@ -11,7 +11,10 @@
     }
     layer "fc1" {
       loc file "digits.onnx" node "/0/Gemm" op "Gemm" tensor "0.weight"
-      operand "x" axis -1 binding "fc1.w" "float32" [transposed] [offset "fc1.b"]
+      operand "x" axis -1 binding "fc1.w" "float32" [transposed] [offset "fc1.b"] [slot 0 of 2]
+        [more [-2]] [at [-3: 0]] [part 0 of 2]          // what else a view has
+        [window kernel [3] strides [1] dilations [1] pads [1, 1] [same "upper"]]
+      uses 1                                            // if known
       weight f64[64, 64] @weight[0:4096]
       offset f64[64] all 0.0                            // only if a pass set one
       grid 64 x 64 {
@@ -48,13 +51,13 @@ from onnx2mzi.ir.layer import (
     FactoredTile,
     LinearLayer,
     MeshTile,
-    Operand,
     Tile,
     TileGrid,
 )
 from onnx2mzi.ir.lexer import Source
 from onnx2mzi.ir.location import Loc
 from onnx2mzi.ir.mesh import Attenuators, Mesh
+from onnx2mzi.ir.operand import WHOLE, Operand, View, Window
 from onnx2mzi.ir.placement import BlockPlacement, Placement
 from onnx2mzi.ir.printer import ATTENUATOR_FIELDS, DTYPES, FORM, MZI_FIELDS, OUT_FIELDS
 from onnx2mzi.ir.program import Electronic, Host, Program, Stage, TensorSpec
@@ -151,6 +154,7 @@ class _Parser(Reader):
         loc = self.loc()
         self.expect("operand")
         operand = self.operand()
+        uses = self.integer("a number of uses") if self.accept("uses") else None
         self.expect("weight")
         weight = self.matrix()
         offset = self.matrix() if self.accept("offset") else None
@@ -159,7 +163,7 @@ class _Parser(Reader):
             grids.append(self.grid())
         if not self.accept("}"):
             self.fail("'grid' or '}'")
-        return LinearLayer(name, weight, operand, loc, tuple(grids), offset)
+        return LinearLayer(name, weight, operand, loc, tuple(grids), offset, uses)
 
     def operand(self) -> Operand:
         source = self.string("the host tensor")
@@ -170,7 +174,41 @@ class _Parser(Reader):
         dtype = self.string("a dtype")
         transposed = self.accept("transposed")
         offset = self.string("the host input of the offset") if self.accept("offset") else ""
-        return Operand(source, axis, binding, transposed, dtype, offset)
+        slot = self.share("slot")
+        return Operand(source, axis, binding, transposed, dtype, offset, slot, self.view())
+
+    def share(self, what: str) -> tuple[int, int]:
+        if not self.accept(what):
+            return WHOLE
+        index = self.integer("an index")
+        self.expect("of")
+        return index, self.integer("a count")
+
+    def view(self) -> View:
+        more = self.integers() if self.accept("more") else ()
+        at = tuple(self.listed(self.place_at)) if self.accept("at") else ()
+        part = self.share("part")
+        return View(more, at, part, self.window() if self.accept("window") else None)
+
+    def place_at(self) -> tuple[int, int]:
+        axis = self.integer("an axis", -(2**31))
+        self.expect(":")
+        return axis, self.integer("an index")
+
+    def window(self) -> Window:
+        self.expect("kernel")
+        kernel = self.integers()
+        self.expect("strides")
+        strides = self.integers()
+        self.expect("dilations")
+        dilations = self.integers()
+        self.expect("pads")
+        pads = self.integers()
+        same = self.string("'upper' or 'lower'") if self.accept("same") else ""
+        return Window(kernel, strides, dilations, pads, same)
+
+    def integers(self) -> tuple[int, ...]:
+        return tuple(self.listed(lambda: self.integer("a whole number", -(2**31))))
 
     def matrix(self) -> Array:
         return self.array("f64", "c128")

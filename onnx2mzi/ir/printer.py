@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from onnx2mzi.ir.layer import DenseTile, FactoredTile, LinearLayer, MeshTile, Operand, Tile
+from onnx2mzi.ir.layer import DenseTile, FactoredTile, LinearLayer, MeshTile, Tile
 from onnx2mzi.ir.location import Loc
 from onnx2mzi.ir.mesh import Attenuators, Mesh
+from onnx2mzi.ir.operand import WHOLE, Operand, View, Window
 from onnx2mzi.ir.placement import Placement
 from onnx2mzi.ir.program import Host, Program, TensorSpec
 from onnx2mzi.physics.shifter import ShifterState
@@ -149,6 +150,7 @@ class _Printer:
         lines = [
             _loc(layer.loc),
             _operand(layer.operand),
+            *([] if layer.uses is None else [f"uses {layer.uses}"]),
             f"weight {self.array(layer.weight, 'weight')}",
         ]
         if layer.offset is not None:
@@ -259,7 +261,25 @@ def _operand(operand: Operand) -> str:
     return (
         f"operand {quoted(operand.source)} axis {operand.axis}"
         f" binding {quoted(operand.binding)} {quoted(operand.dtype)}{turned}{offset}"
+        f"{_share('slot', operand.slot)}{_view(operand.view)}"
     )
+
+
+def _share(what: str, share: tuple[int, int]) -> str:
+    return "" if share == WHOLE else f" {what} {share[0]} of {share[1]}"
+
+
+def _view(view: View) -> str:
+    text = f" more {list(view.more_axes)}" if view.more_axes else ""
+    if view.at:
+        text += f" at [{', '.join(f'{axis}: {index}' for axis, index in view.at)}]"
+    return text + _share("part", view.part) + (_window(view.window) if view.window else "")
+
+
+def _window(window: Window) -> str:
+    fields = ("kernel", "strides", "dilations", "pads")
+    text = "".join(f" {name} {list(getattr(window, name))}" for name in fields)
+    return f" window{text}" + (f" same {quoted(window.same)}" if window.same else "")
 
 
 def _spec(spec: TensorSpec) -> str:

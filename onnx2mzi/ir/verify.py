@@ -6,7 +6,6 @@ which rules a stage has.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,25 +13,15 @@ import numpy.typing as npt
 from onnx2mzi.ir.layer import DenseTile, FactoredTile, LinearLayer, MeshTile, Tile, TileGrid
 from onnx2mzi.ir.mesh import Attenuators, Mesh
 from onnx2mzi.ir.placement import BlockPlacement
+from onnx2mzi.ir.problem import Problem, Problems
 from onnx2mzi.ir.program import Program, Stage
+from onnx2mzi.ir.verify_operand import binding_problems, operand_problems
 from onnx2mzi.physics.shifter import Drive, ShifterState
 
 # Phases may exceed pi by this much: round-off of sums of phases.
 PHASE_SLACK_RAD = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong: `where` is the id of the part (`fc1.g0.t3.u.c3.p2`)."""
-
-    where: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
-
-
-Problems = Iterator[Problem]
 Array = npt.NDArray[np.generic]
 
 
@@ -241,9 +230,7 @@ def _header(program: Program) -> Problems:
     if program.ports < 1:
         yield Problem(program.name or "program", f"a chip of {program.ports} ports")
     yield from _twice((layer.name for layer in program.layers), "layers have this name")
-    yield from _twice(
-        (layer.operand.binding for layer in program.layers), "layers feed this host input"
-    )
+    yield from binding_problems(program.layers)
 
 
 def _twice(names: Iterable[str], what: str) -> Problems:
@@ -266,13 +253,10 @@ def layer_problems(layer: LinearLayer) -> Problems:
         yield Problem(where, f"the weight has shape {layer.weight.shape}, not two dimensions")
         return
     yield from _finite(where, "the weight", layer.weight)
-    if layer.operand.axis not in (-1, -2):
-        yield Problem(where, f"the operand's axis is {layer.operand.axis}, not -1 or -2")
-    try:
-        np.dtype(layer.operand.dtype)
-    except TypeError:
-        yield Problem(where, f"the operand's dtype {layer.operand.dtype!r} is unknown")
     rows, columns = layer.weight.shape
+    yield from operand_problems(layer.operand, columns, where)
+    if layer.uses is not None and layer.uses < 1:
+        yield Problem(where, f"used {layer.uses} times")
     if layer.offset is not None:
         if layer.offset.shape != (rows,):
             yield Problem(where, f"the offset has shape {layer.offset.shape}, not ({rows},)")

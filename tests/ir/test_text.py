@@ -251,3 +251,15 @@ def test_arrays_beside_the_text_are_checked(array: Any, message: str) -> None:
 def test_damaged_text_never_escapes_as_another_error(cut: int, junk: str) -> None:
     with suppress(InputError):
         parse_program(TEXT[:cut] + junk, {})
+
+
+def test_slots_of_one_host_input_survive(make_program: Any) -> None:
+    program = make_program(1)
+    slots = tuple(
+        replace(layer, operand=replace(layer.operand, slot=(k, len(program.layers) + 1)))
+        for k, layer in enumerate(program.layers)
+    )
+    program = replace(program, layers=slots)
+    text, arrays = print_program(program)
+    assert identical(parse_program(text, arrays), program)
+    assert f"slot 0 of {len(slots) + 1}" in text

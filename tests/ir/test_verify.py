@@ -24,6 +24,8 @@ from onnx2mzi.ir import (
     Stage,
     Tile,
     TileGrid,
+    View,
+    Window,
 )
 from onnx2mzi.ir.verify import verify
 from onnx2mzi.physics.shifter import Drive
@@ -137,6 +139,18 @@ def layers(*changed: LinearLayer) -> Program:
     return Program("p", Stage.LINEAR, 4, changed)
 
 
+def viewed(**changes: Any) -> LinearLayer:
+    return replace(LAYER, operand=replace(LAYER.operand, view=View(**changes)))
+
+
+def in_slot(k: int, count: int) -> LinearLayer:
+    return replace(LAYER, operand=replace(LAYER.operand, slot=(k, count)))
+
+
+def seen_through(**changes: Any) -> LinearLayer:
+    return viewed(window=replace(Window((2,), (1,), (1,), (0, 0)), **changes))
+
+
 GRID = TileGrid(4, 4, ())
 WRONG_LAYERS = [
     (layers(LAYER, LAYER), "fc: 2 layers have this name"),
@@ -145,9 +159,29 @@ WRONG_LAYERS = [
     (layers(replace(LAYER, weight=np.full((4, 4), np.inf))), "fc: the weight has entries"),
     (layers(replace(LAYER, weight=np.zeros(4))), "fc: the weight has shape (4,)"),
     (
-        layers(replace(LAYER, operand=replace(LAYER.operand, axis=0))),
-        "fc: the operand's axis is 0, not -1 or -2",
+        layers(replace(LAYER, operand=replace(LAYER.operand, axis=64))),
+        "fc: the operand's axes are [64], not in -64..63",
     ),
+    (
+        layers(viewed(more_axes=(2,), at=((2, 0),))),
+        "fc: the operand's axes [-1, 2, 2] are not all different",
+    ),
+    (layers(viewed(at=((1, -1),))), "fc: the operand's places [(1, -1)] are negative"),
+    (layers(viewed(part=(2, 2))), "fc: the operand's part is 2 of 2"),
+    (layers(in_slot(0, 2)), "w: not each of the 2 slots of this input is fed once"),
+    (
+        layers(in_slot(0, 2), replace(in_slot(0, 2), name="b")),
+        "w: not each of the 2 slots of this input is fed once",
+    ),
+    (
+        layers(in_slot(0, 2), replace(in_slot(1, 2), name="b", weight=np.eye(5))),
+        "w: layers feed this host input with matrices that are not alike",
+    ),
+    (layers(seen_through(strides=())), "fc: the window has 1 axes and (0, 1, 2) strides"),
+    (layers(seen_through(dilations=(0,))), "fc: the window Window("),
+    (layers(seen_through(kernel=(3,))), "fc: a window of [3] in vectors of 4"),
+    (layers(seen_through(same="left")), "fc: the window is padded 'left', not 'upper' or 'lower'"),
+    (layers(replace(LAYER, uses=0)), "fc: used 0 times"),
     (
         layers(replace(LAYER, operand=replace(LAYER.operand, dtype="float33"))),
         "fc: the operand's dtype 'float33' is unknown",
