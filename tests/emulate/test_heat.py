@@ -58,7 +58,8 @@ def walk(mesh: Mesh, heat: Real) -> Complex:
                 first[pair, pair] = second[pair, pair] = coupler()
         total = np.exp(1j * before)[:, None] * total
         total = second @ (np.exp(1j * between)[:, None] * (first @ total))
-    return np.exp(1j * (mesh.out_rad + heat[2 * columns * ports :]))[:, None] * total
+    tail = mesh.out_rad + heat[2 * columns * ports :]
+    return np.asarray(np.exp(1j * tail)[:, None] * total)
 
 
 def heat_of(rng: np.random.Generator, count: int) -> Real:
