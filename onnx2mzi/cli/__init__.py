@@ -16,6 +16,7 @@ from onnx2mzi.errors import Onnx2MziError
 
 INTERRUPTED = 130
 BUG = 1
+USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,6 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Somebody read enough (`| head`); what is left must not fail again on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A full disk, a folder that may not be written: the user's to repair, not a bug.
+        if show_traceback:
+            traceback.print_exc()
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"{PROGRAM}: error: {place}{error.strerror or _one_line(error)}\n")
+        return USAGE
     except SystemExit as leaving:  # argparse's --help and --version
         return int(leaving.code or 0)
     except Exception as error:

@@ -52,6 +52,7 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
         return 0
     log = Log(0 if arguments.quiet else 1 + arguments.verbose)
     timing = Timing() if arguments.timing else None
+    log.more(f"pipeline: {pipeline}")
     start = perf_counter()
     try:
         chip = compile_model(

@@ -47,6 +47,10 @@ class Log:
         """What a user sees with -v."""
         self._line(message, 2)
 
+    def more(self, message: str) -> None:
+        """What a user sees with -vv."""
+        self._line(message, 3)
+
     def _line(self, message: str, level: int) -> None:
         if self.level < level:
             return

@@ -50,6 +50,13 @@ class Options:
     timing: bool = False
     command: str = ""
 
+    def __post_init__(self) -> None:
+        # One name is a sequence of letters otherwise.
+        for field_name in ("only", "exclude"):
+            value = getattr(self, field_name)
+            names = (value,) if isinstance(value, str) else tuple(value)
+            object.__setattr__(self, field_name, names)
+
 
 @dataclass(frozen=True, slots=True)
 class Ears:

@@ -61,6 +61,9 @@ def test_quiet_and_verbose(cli: Cli) -> None:
     assert cli("tiny.onnx", *QUICK, "-q").err == ""
     err = cli("tiny.onnx", *QUICK, "-v").err
     assert "onnx2mzi: 3/5 decompose: " in err
+    assert "pipeline: " not in err
+    err = cli("tiny.onnx", *QUICK, "-vv").err
+    assert "onnx2mzi: pipeline: tile,svd,decompose,canonicalize,place" in err
 
 
 def test_the_manifest_says_how_it_was_made(cli: Cli, folder: Path) -> None:
@@ -241,6 +244,12 @@ def test_a_bug_is_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         "(this is a bug; run again with --traceback and report it)\n"
     )
     assert "Traceback" in cli("tiny.onnx", *QUICK, "--traceback").err
+
+
+def test_a_folder_that_cannot_be_made(cli: Cli, folder: Path) -> None:
+    said = cli("tiny.onnx", *QUICK, "--dump-ir", "tiny.onnx")
+    assert (said.code, said.err) == (2, "onnx2mzi: error: tiny.onnx: File exists\n")
+    assert names(folder) == ["tiny.onnx"]
 
 
 def test_an_interrupt_leaves_nothing(

@@ -217,6 +217,11 @@ def test_strict_names_what_stays_electronic(tiny_onnx: bytes) -> None:
         onnx2mzi.compile(tiny_onnx, ports=4, strict=True, exclude=["fc2"])
 
 
+def test_one_name_is_one_name(tiny_onnx: bytes) -> None:
+    chip = onnx2mzi.compile(tiny_onnx, ports=4, only="fc1")
+    assert [layer.name for layer in chip.program.layers] == ["fc1"]
+
+
 def test_technologies_are_names_files_or_objects(tiny_onnx: bytes) -> None:
     made = load_technology("siepic_ebeam")
     for tech in ("siepic_ebeam", made):

@@ -64,7 +64,8 @@ class Scale(Pass):
 
     def scaled(self, layer: LinearLayer) -> LinearLayer:
         m, n = layer.weight.shape
-        tile = DenseTile(np.arange(m, dtype=np.int32), np.arange(n, dtype=np.int32), layer.weight * self.factor)
+        outputs, inputs = np.arange(m, dtype=np.int32), np.arange(n, dtype=np.int32)
+        tile = DenseTile(outputs, inputs, layer.weight * self.factor)
         offset = np.full(m, self.offset) if self.offset else None
         return replace(layer, grids=(TileGrid(m, n, (tile,)),), offset=offset)
 
