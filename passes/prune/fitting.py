@@ -9,11 +9,12 @@ from onnx2mzi.emulate.accuracy import score_output
 from onnx2mzi.emulate.network import Network, Outputs
 from onnx2mzi.passes.prune.judge import changed_steady, margin_used, relative
 from onnx2mzi.passes.prune.links import readers
-from onnx2mzi.passes.prune.moments import moment
+from onnx2mzi.passes.prune.lowrank import factors, spectrum
+from onnx2mzi.passes.prune.moments import moment, plain
 from onnx2mzi.passes.prune.plan import Cache, Prunable, matrices, prunable, shape_kept
 from onnx2mzi.passes.prune.search import Waypoint, deepest, descend
 from onnx2mzi.passes.prune.split import Sheet, sheets, sheets_phases
-from onnx2mzi.passes.prune.thinning import ThinTile, assembled, cheapest, product, thin_tiles
+from onnx2mzi.passes.prune.thinning import product, thinned_layer
 from onnx2mzi.physics.arrays import Matrix
 
 # With labels about half of the changed answers were right before: twice as many may change.
@@ -25,7 +26,11 @@ FAR = 20.0
 # Thinning starts from the plan that uses up this share of the limit: thinning costs less.
 START = 0.25
 # Error at which layers are compared, as a share of the power of a layer's outputs.
-PROBE = 1e-3
+PROBE = 1e-2
+# Price of an error that moves a layer's outputs by all their power, log10 of phases, and how
+# often the range is halved.
+PRICES = (3.5, 7.5)
+ROUNDS = 6
 
 Progress = Callable[[str, int, int], None]
 
@@ -90,7 +95,7 @@ def prunables(network: Network, seed: int) -> list[Prunable]:
     inputs = network.layer_inputs()
     names = [layer.name for layer in network.layers]
     return [
-        prunable(np.array(layer.weight), moment(inputs[layer.name]), reader)
+        prunable(plain(layer.weight), moment(inputs[layer.name]), reader)
         for layer, reader in zip(network.layers, readers(network, names, seed), strict=True)
     ]
 
@@ -179,42 +184,56 @@ class Search:
         ]
 
     def thinned(self, whole: list[tuple[Sheet, ...]]) -> list[tuple[Sheet, ...]]:
-        """The sheets with every tile thinned as far as the goal allows."""
-        total = sum(len(sheet.tiles) for layer in whole for sheet in layer)
-        tiles: list[ThinTile] = []
-        for at, (layer, parts) in enumerate(zip(self.layers, whole, strict=True)):
-            for tile in thin_tiles(at, layer.weight, parts, layer.moment):
-                tiles.append(tile)
-                self.progress("prune: thin tiles", len(tiles), total)
-        weights = self.weights(whole, tiles)
-        most = self.goal.most_phases
-        if most is not None:
-            return cheapest(whole, tiles, weights, lambda found: sheets_phases(found) > most)
+        """The sheets with every tile thinned as far as the goal allows: bisection of the price
+        of an error."""
+        weights = self.weights()
+        most, best = self.goal.most_phases, whole
         accepted = acceptable(self.network, self.goal.limit)
-        return cheapest(whole, tiles, weights, lambda found: accepted(self.products(found)))
+        low, high = PRICES
+        tiles = sum(len(sheet.tiles) for layer in whole for sheet in layer)
+        ticks = iter(range(1, tiles * ROUNDS + 1))
+
+        def tick() -> None:
+            self.progress("prune: single phases", next(ticks), tiles * ROUNDS)
+
+        for _ in range(ROUNDS):
+            middle = (low + high) / 2
+            found = [
+                thinned_layer(
+                    layer.weight, parts, layer.moment, price=weight * 10**middle, done=tick
+                )
+                for layer, parts, weight in zip(self.layers, whole, weights, strict=True)
+            ]
+            if most is None:
+                fits = accepted(self.products(found))
+                low, high = (low, middle) if fits else (middle, high)
+            else:
+                fits = sheets_phases(found) <= most
+                low, high = (middle, high) if fits else (low, middle)
+            if fits:
+                best = found
+        return best
 
     def products(self, found: Sequence[Sequence[Sheet]]) -> dict[str, Matrix]:
         """What the sheets multiply by, by layer."""
         pairs = zip(self.layers, found, strict=True)
         return self.named([product(parts, layer.weight.dtype) for layer, parts in pairs])
 
-    def weights(self, whole: Sequence[tuple[Sheet, ...]], tiles: Sequence[ThinTile]) -> list[float]:
-        """How much an error of each layer moves the network's outputs, with this layer alone
-        thinned to an error near `PROBE`."""
-        base = self.products(whole)
-        original = self.network.outputs(base, self.network.fit)
+    def weights(self) -> list[float]:
+        """How much an error of each layer moves the network's outputs: with this layer alone at
+        a rank that leaves an error near `PROBE` of its power."""
+        asked = self.named([layer.weight for layer in self.layers])
+        original = self.network.outputs(asked, self.network.fit)
         found = []
-        for at, layer in enumerate(self.network.layers):
-            chosen = [
-                int(np.abs(np.log(np.maximum(tile.errors, PROBE**2) / PROBE)).argmin())
-                if tile.layer == at and tile.path
-                else 0
-                for tile in tiles
-            ]
-            pairs = zip(tiles, chosen, strict=True)
-            error = sum(float(tile.errors[way]) for tile, way in pairs if way)
-            parts = assembled(whole, tiles, chosen)[at]
-            changed = {**base, layer.name: product(parts, layer.weight.dtype)}
+        for at, layer in enumerate(self.layers):
+            left = np.cumsum(spectrum(layer.weight, layer.moment)[::-1])[::-1]
+            share = left / max(float(left[0]), np.finfo(float).tiny)
+            rank = max(int(np.count_nonzero(share > PROBE)), 1)
+            if rank >= len(share):
+                found.append(1.0)
+                continue
+            a, b = factors(layer.weight, layer.moment, rank)
+            changed: dict[str, Matrix] = {**asked, self.network.layers[at].name: plain(a @ b)}
             moved = _largest(original, self.network.outputs(changed, self.network.fit))
-            found.append(max(moved, 1e-12) / error if error > 0 else 1.0)
+            found.append(max(moved, 1e-12) / float(share[rank]))
         return found

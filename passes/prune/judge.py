@@ -1,8 +1,11 @@
 """How near a classifier is to changing its answers."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from onnx2mzi.passes.prune.moments import plain
 from onnx2mzi.physics.arrays import Real
 
 # Errors made larger and smaller than they are: answers then change in proportion, and counting
@@ -43,8 +46,8 @@ def margin_used(scores: Real, other: Real) -> float:
     return float(np.mean(share.max(1) ** SHARPNESS))
 
 
-def relative(outputs: npt.NDArray[np.generic], other: npt.NDArray[np.generic]) -> float:
+def relative(outputs: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     """|other - outputs|_F^2 / |outputs|_F^2."""
-    a = np.asarray(outputs, np.complex128 if np.iscomplexobj(outputs) else np.float64)
+    a = plain(outputs)
     norm = float((np.abs(a) ** 2).sum())
     return float((np.abs(other - a) ** 2).sum()) / max(norm, np.finfo(float).tiny)

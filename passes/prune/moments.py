@@ -1,5 +1,7 @@
 """Second moments of what reaches a layer: the metric in which its errors are measured."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,9 +19,16 @@ MOST_VECTORS = 20_000
 Positions = npt.NDArray[np.intp]
 
 
-def dagger(a: Matrix) -> Matrix:
+def plain(values: npt.ArrayLike) -> Matrix:
+    """A float64 or complex128 array of its own."""
+    dtype: type = np.complex128 if np.iscomplexobj(values) else np.float64
+    return np.array(values, dtype)
+
+
+def dagger(a: npt.NDArray[Any]) -> Matrix:
     """Conjugate transpose."""
-    return np.asarray(a.conj().T)
+    turned: Matrix = a.conj().T
+    return turned
 
 
 def moment(x: Matrix, *, ridge: float = RIDGE, own: float = OWN) -> Matrix:
@@ -29,7 +38,7 @@ def moment(x: Matrix, *, ridge: float = RIDGE, own: float = OWN) -> Matrix:
     change the biases of the host graph.
     """
     x = x[:, :: -(-x.shape[1] // MOST_VECTORS)]
-    x = x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
+    x = plain(x)
     c = x @ dagger(x) / x.shape[1]
     power = np.diag(c).real
     scale = float(power.mean())

@@ -8,7 +8,7 @@ import numpy as np
 from onnx2mzi.passes.prune.cost import matrix_phases
 from onnx2mzi.passes.prune.inputs import elimination
 from onnx2mzi.passes.prune.lowrank import factors, spectrum
-from onnx2mzi.passes.prune.moments import Positions, energy, restricted
+from onnx2mzi.passes.prune.moments import Positions, energy, plain, restricted
 from onnx2mzi.physics.arrays import Matrix
 
 # Where a search starts: what moves a layer's outputs by less than this share of their power.
@@ -103,7 +103,7 @@ def first_plan(layers: Sequence[Prunable], share: float = NOTHING) -> Plan:
 def moves(layers: Sequence[Prunable], plan: Plan) -> Iterator[tuple[tuple[int, int, float], Plan]]:
     """Every shorter plan one step away, named (layer, 0 for inputs or 1 for rank, share left)."""
     for at in range(len(layers)):
-        m, n, rank = shape_kept(layers, plan, at)
+        _, n, rank = shape_kept(layers, plan, at)
         for share in STEPS:
             if n > 1:
                 fewer = min(n - 1, max(round(n * share), 1))
@@ -141,4 +141,4 @@ def fitted(layer: Prunable, rows: Positions, columns: Positions, rank: int) -> M
     if rank >= min(w.shape):
         return w
     a, b = factors(w, layer.moment[np.ix_(columns, columns)], rank)
-    return np.asarray(a @ b)
+    return plain(a @ b)

@@ -21,13 +21,14 @@ from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, TileGrid
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.prune.baselines import (
-    balanced_matrix,
     theta_threshold,
     without_small_singular_values,
     without_small_thetas,
 )
 from onnx2mzi.passes.prune.fitting import Goal, acceptable, fit
+from onnx2mzi.passes.prune.moments import plain
 from onnx2mzi.passes.prune.split import Sheet, sheets
+from onnx2mzi.passes.prune.thinning import product
 from onnx2mzi.passes.prune.weights import nearest
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import Budgeted, Context, Effect, Pass, option
@@ -78,7 +79,7 @@ def fewest(accepted: Callable[[float], bool]) -> float:
 def small_singular_values_gone(program: Program, accept: "Accept", rules: DrawingRules) -> Program:
     """Baseline: the smallest singular values of all tiles go, as many as are accepted."""
     names = [layer.name for layer in program.layers]
-    weights = [np.array(layer.weight) for layer in program.layers]
+    weights = [plain(layer.weight) for layer in program.layers]
 
     def cut(share: float) -> dict[str, Matrix]:
         found = without_small_singular_values(weights, share, program.ports)
@@ -104,18 +105,19 @@ def small_thetas_gone(program: Program, accept: "Accept", rules: DrawingRules) -
 
     def matrices(share: float) -> dict[str, Matrix]:
         limit = threshold(share)
-        found = {}
+        found: dict[str, Matrix] = {}
         for i, layer in enumerate(program.layers):
-            product = np.eye(layer.weight.shape[1])
-            for j, grid in enumerate(layer.grids):
-                total = np.zeros((grid.rows, grid.columns), layer.weight.dtype)
-                for k in range(len(grid.tiles)):
-                    tile = tiles[i, j, k]
-                    w = balanced_matrix(without_small_thetas(tile, limit))
-                    part = w.real if total.dtype.kind == "f" else w
-                    total[np.ix_(tile.outputs, tile.inputs)] += part
-                product = total @ product
-            found[layer.name] = product
+            cut = [
+                Sheet(
+                    grid.rows,
+                    grid.columns,
+                    tuple(
+                        without_small_thetas(tiles[i, j, k], limit) for k in range(len(grid.tiles))
+                    ),
+                )
+                for j, grid in enumerate(layer.grids)
+            ]
+            found[layer.name] = product(cut, layer.weight.dtype)
         return found
 
     limit = threshold(fewest(lambda share: accept(matrices(share))))
@@ -235,7 +237,7 @@ class Prune(Pass):
     def _by_weights(self, program: Program, rules: DrawingRules) -> Program:
         layers = []
         for layer in program.layers:
-            w, rank = nearest(np.array(layer.weight), limit=self.budget, ports=program.ports)
+            w, rank = nearest(plain(layer.weight), limit=self.budget, ports=program.ports)
             found = drawn(sheets(w, rank=rank, ports=program.ports), rules)
             layers.append(cheaper(layer, found))
         return replace(program, layers=tuple(layers))

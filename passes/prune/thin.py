@@ -24,7 +24,8 @@ BLOCK = 0.25
 # nearly linear.
 DAMPING = 1e-3
 STEPS = 3
-QUIET = 1e-2
+QUIET = 2e-2
+PATIENCE = 2
 # A tile with fewer thetas than this share of what it had is not thinned any more.
 FEWEST = 0.03
 
@@ -63,20 +64,24 @@ class Metric:
         return float(((matrix - self.target) * self.weighted(matrix)).sum())
 
 
-def thinned(tile: RealTile, metric: Metric, *, stop: float) -> list[Thinned]:
-    """Ever thinner versions of the tile, the first the tile itself, until the error > `stop`.
+def thinned(tile: RealTile, metric: Metric, *, rate: float) -> list[Thinned]:
+    """Ever thinner versions of the tile, the first the tile itself.
 
-    Errors below `QUIET` of `stop` are not worth settling.
+    Ends when phases + rate * error has not become better for `PATIENCE` rounds. Errors that
+    are worth less than the share `QUIET` of the phases are not settled.
     """
     alive = tile.theta != 0.0
     here = Thinned(tile, alive, metric.error(tile.matrix))
     path = [here]
     damping = DAMPING
-    while here.error <= stop and np.count_nonzero(here.alive) > FEWEST * len(alive):
+    worst = 0
+    while worst < PATIENCE and np.count_nonzero(here.alive) > FEWEST * len(alive):
         cut = _without_block(here, metric)
-        if cut.error > QUIET * stop:
+        if rate * cut.error > QUIET * cut.phases:
             cut, damping = settled(cut, metric, steps=STEPS, damping=damping)
         here = cut
+        costs = [way.phases + rate * way.error for way in path]
+        worst = 0 if here.phases + rate * here.error < min(costs) else worst + 1
         path.append(here)
     return path
 

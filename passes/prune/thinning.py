@@ -1,55 +1,23 @@
-"""Thinning all tiles of a network: each for itself, then as far as the whole bears it."""
+"""Thinning all tiles of a layer, each making up for the ones before it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from onnx2mzi.kernels import decompose_columns, decompose_rows
 from onnx2mzi.passes.drawing import BalancedTile
 from onnx2mzi.passes.prune.baselines import balanced_matrix
+from onnx2mzi.passes.prune.cost import tile_phases
 from onnx2mzi.passes.prune.moments import dagger, energy
 from onnx2mzi.passes.prune.settle import settled_tile
 from onnx2mzi.passes.prune.split import Sheet
 from onnx2mzi.passes.prune.thetas import RealTile
-from onnx2mzi.passes.prune.thin import Metric, Thinned, thinned
-from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.passes.prune.thin import Metric, thinned
+from onnx2mzi.physics.arrays import Matrix, Real
 
-# A tile is thinned until its layer's outputs move by this share of their power.
-FURTHEST = 5e-2
-# What may be lost at once to a lower rank of a tile, in the same measure.
-SHORT = 1e-4
-HALVINGS = 12
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ThinTile:
-    """One tile of a layer and the ways to thin it: phases and errors, the first untouched.
-
-    Errors are shares of the power of the layer's outputs.
-    """
-
-    layer: int
-    sheet: int
-    origin: BalancedTile
-    path: tuple[Thinned, ...]
-    share: float
-
-    @property
-    def phases(self) -> np.ndarray:
-        """Heaters of every way."""
-        return np.array([way.phases for way in self.path])
-
-    @property
-    def errors(self) -> np.ndarray:
-        """Errors of every way."""
-        return np.array([way.error for way in self.path]) * self.share
-
-    def at(self, way: int) -> BalancedTile:
-        """The tile thinned `way` steps."""
-        if way == 0:
-            return self.origin
-        return settled_tile(self.path[way].tile, self.origin.outputs, self.origin.inputs)
+# A tile's rank is first lowered as if errors cost this much more: single phases go better.
+CAREFUL = 4.0
 
 
 def real_tile(tile: BalancedTile) -> RealTile | None:
@@ -76,104 +44,101 @@ def product(sheets: Sequence[Sheet], dtype: np.dtype[np.generic]) -> Matrix:
     return total
 
 
-def shortened(tile: RealTile, metric: Metric, allowed: float) -> RealTile:
-    """The tile with the least rank that keeps the metric's error within `allowed`.
+def thinned_layer(
+    weight: Matrix,
+    sheets: Sequence[Sheet],
+    moment: Matrix,
+    *,
+    price: float,
+    done: Callable[[], None] = lambda: None,
+) -> tuple[Sheet, ...]:
+    """The sheets of one layer, thinned; complex ones as they are.
+
+    `price` is how many phases an error is worth that moves the layer's outputs by all their
+    power. The metric on a sheet's right is the moment of the light that reaches it, on its left
+    what the sheets behind it make of an error. `done` is called behind every tile.
+    """
+    if np.iscomplexobj(weight) or np.iscomplexobj(moment):
+        return tuple(sheets)
+    rate = price / max(float(energy(weight, moment).sum()), np.finfo(float).tiny)
+    found: list[Sheet] = []
+    for at, sheet in enumerate(sheets):
+        before = product(found, weight.dtype) if found else np.eye(weight.shape[1])
+        behind = product(sheets[at + 1 :], weight.dtype) if sheets[at + 1 :] else None
+        p = np.eye(sheet.rows) if behind is None else dagger(behind) @ behind
+        c = before @ moment @ dagger(before)
+        found.append(thinned_sheet(sheet, p.real, c.real, rate, done))
+    return tuple(found)
+
+
+def thinned_sheet(
+    sheet: Sheet, p: Real, c: Real, rate: float, done: Callable[[], None] = lambda: None
+) -> Sheet:
+    """The sheet with thinned tiles. Errors of tiles in a row of the grid simply add up.
+
+    What a tile gets wrong, those of its row that are still whole take over as far as their
+    inputs tell (as columns do in GPTQ, arXiv 2210.17323); so its metric is the moment of its
+    inputs with what the others' inputs say of them taken out.
+    """
+    tiles = list(sheet.tiles)
+    for row in _rows(tiles):
+        whole = {i: balanced_matrix(tiles[i]).real for i in row}
+        targets = dict(whole)
+        for place, i in enumerate(row):
+            tile, others = tiles[i], row[place + 1 :]
+            own = c[np.ix_(tile.inputs, tile.inputs)]
+            told: dict[int, Real] = {}
+            if others:
+                rest = np.concatenate([tiles[j].inputs for j in others])
+                cross = c[np.ix_(rest, tile.inputs)]
+                says = np.linalg.solve(c[np.ix_(rest, rest)], cross)
+                own = own - cross.T @ says
+                ends = np.cumsum([len(tiles[j].inputs) for j in others])[:-1]
+                told = dict(zip(others, np.split(says, ends), strict=True))
+            metric = Metric(targets[i], p[np.ix_(tile.outputs, tile.outputs)], (own + own.T) / 2)
+            start = real_tile(tile)
+            if start is not None:
+                thin = _priced(start, metric, rate, changed=targets[i] is not whole[i])
+                tiles[i] = settled_tile(thin, tile.outputs, tile.inputs)
+                moved = thin.matrix - targets[i]
+                for j, says in told.items():
+                    targets[j] = targets[j] - moved @ says.T
+            done()
+    return replace(sheet, tiles=tuple(tiles))
+
+
+def _rows(tiles: Sequence[BalancedTile]) -> list[list[int]]:
+    """Indices of the tiles that add to the same outputs."""
+    rows: dict[bytes, list[int]] = {}
+    for i, tile in enumerate(tiles):
+        rows.setdefault(tile.outputs.tobytes(), []).append(i)
+    return list(rows.values())
+
+
+def _priced(whole: RealTile, metric: Metric, rate: float, *, changed: bool) -> RealTile:
+    """The tile with the least phases + rate * error on the way of thinning it."""
+    start = shortened(metric, CAREFUL * rate)
+    if not changed and np.count_nonzero(whole.theta) <= np.count_nonzero(start.theta):
+        start = whole
+    path = thinned(start, metric, rate=rate)
+    return min(path, key=lambda way: way.phases + rate * way.error).tile
+
+
+def shortened(metric: Metric, rate: float) -> RealTile:
+    """The tile of the rank with the least phases + rate * error, at its nearest to the target.
 
     Thinning is faster from there, and loses nothing: what has no rank has no phases.
     """
-    if not len(tile.s):
-        return tile
     tiny = np.finfo(float).eps
     left, right = (
         np.linalg.cholesky(x + tiny * max(float(np.trace(x)), tiny) * np.eye(len(x)))
         for x in (metric.p, metric.c)
     )
     u, s, vh = np.linalg.svd(left.T @ metric.target @ right, full_matrices=False)
-    lost = np.cumsum(s[::-1] ** 2)[::-1]
-    rank = max(int(np.count_nonzero(lost > allowed)), 1)
-    if rank >= len(tile.s):
-        return tile
+    m, n = metric.target.shape
+    lost = np.append(np.cumsum(s[::-1] ** 2)[::-1], 0.0)
+    costs = [tile_phases(m, n, r) + rate * lost[r] for r in range(1, len(s) + 1)]
+    rank = 1 + int(np.argmin(costs))
     half = np.linalg.solve(left.T, u[:, :rank] * s[:rank])
-    nearest = half @ np.linalg.solve(right.T, vh[:rank].T).T
-    a, b, c = np.linalg.svd(nearest, full_matrices=False)
+    a, b, c = np.linalg.svd(half @ np.linalg.solve(right.T, vh[:rank].T).T, full_matrices=False)
     return RealTile(decompose_columns(a[:, :rank]), b[:rank], decompose_rows(c[:rank]))
-
-
-def thin_tiles(
-    layer: int, weight: Matrix, sheets: Sequence[Sheet], moment: Matrix
-) -> Iterator[ThinTile]:
-    """Every tile of one layer with its path; that of a complex tile is empty.
-
-    The metric on a tile's right is the moment of the light that reaches it, on its left what
-    the sheets behind it make of an error.
-    """
-    power = max(float(energy(weight, moment).sum()), np.finfo(float).tiny)
-    matrices = [sheet_matrix(sheet, weight.dtype) for sheet in sheets]
-    for at, sheet in enumerate(sheets):
-        before = np.eye(weight.shape[1])
-        for matrix in matrices[:at]:
-            before = matrix @ before
-        behind = np.eye(sheet.rows)
-        for matrix in matrices[at + 1 :]:
-            behind = matrix @ behind
-        c, p = before @ moment @ dagger(before), dagger(behind) @ behind
-        for tile in sheet.tiles:
-            start = real_tile(tile)
-            path: list[Thinned] = []
-            if start is not None and np.isrealobj(moment):
-                stop = FURTHEST * power
-                metric = Metric(
-                    start.matrix,
-                    p[np.ix_(tile.outputs, tile.outputs)],
-                    c[np.ix_(tile.inputs, tile.inputs)],
-                )
-                path = [Thinned(start, start.theta != 0.0, 0.0)]
-                path += thinned(shortened(start, metric, SHORT * power), metric, stop=stop)
-            yield ThinTile(layer, at, tile, tuple(path), 1 / power)
-
-
-def ways(tiles: Sequence[ThinTile], weights: Sequence[float], price: float) -> list[int]:
-    """For every tile the way with the least phases + price * weight of its layer * error."""
-    return [
-        int(np.argmin(tile.phases + price * weights[tile.layer] * tile.errors)) if tile.path else 0
-        for tile in tiles
-    ]
-
-
-def assembled(
-    sheets: Sequence[tuple[Sheet, ...]], tiles: Sequence[ThinTile], chosen: Sequence[int]
-) -> list[tuple[Sheet, ...]]:
-    """The sheets of every layer with each tile thinned as chosen."""
-    return [
-        tuple(
-            replace(
-                sheet,
-                tiles=tuple(
-                    tile.at(way)
-                    for tile, way in zip(tiles, chosen, strict=True)
-                    if (tile.layer, tile.sheet) == (layer, at)
-                ),
-            )
-            for at, sheet in enumerate(sheets[layer])
-        )
-        for layer in range(len(sheets))
-    ]
-
-
-def cheapest(
-    sheets: Sequence[tuple[Sheet, ...]],
-    tiles: Sequence[ThinTile],
-    weights: Sequence[float],
-    accepted: Callable[[list[tuple[Sheet, ...]]], bool],
-) -> list[tuple[Sheet, ...]]:
-    """The thinnest sheets that are accepted, by bisection of the price of an error."""
-    low, high = 1.0, 12.0
-    best = list(sheets)
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        there = assembled(sheets, tiles, ways(tiles, weights, 10**middle))
-        if accepted(there):
-            best, high = there, middle
-        else:
-            low = middle
-    return best
