@@ -24,13 +24,13 @@ CHANGES_PER_FALL = 2.0
 FAR = 20.0
 
 # Thinning starts from the plan that uses up this share of the limit: thinning costs less.
-START = 0.25
+START = 0.5
 # Error at which layers are compared, as a share of the power of a layer's outputs.
 PROBE = 1e-2
 # Price of an error that moves a layer's outputs by all their power, log10 of phases, and how
 # often the range is halved.
-PRICES = (3.5, 7.5)
-ROUNDS = 6
+PRICES = (4.0, 7.0)
+ROUNDS = 5
 
 Progress = Callable[[str, int, int], None]
 
