@@ -13,6 +13,7 @@ from onnx2mzi.backends.phase_table import tile_matrix as tile_of_table
 from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.output import need_manifest, sha256
 from onnx2mzi.driver.plugins import BACKENDS
+from onnx2mzi.driver.provenance import versions
 from onnx2mzi.emulate.accuracy import relative_error
 from onnx2mzi.emulate.host import random_inputs, reference_run
 from onnx2mzi.emulate.transfer import tile_matrix
@@ -144,5 +145,10 @@ def _rewritten(directory: Path, chip: Compiled, text: str) -> Finding:
             or (directory / file).read_bytes() != (Path(temporary) / file).read_bytes()
         ]
     if differing:
-        return Finding(name, False, f"{', '.join(differing)} is not what the program gives")
+        message = f"{', '.join(differing)} is not what the program gives"
+        then, now = chip.about.get("versions", {}), versions()
+        other = [f"{what} {then[what]}" for what in sorted(then) if then[what] != now.get(what)]
+        if other:
+            message += f"; it was written with {', '.join(other)}"
+        return Finding(name, False, message)
     return Finding(name, True, f"{', '.join(files) or 'nothing'}: the same bytes")
