@@ -6,11 +6,13 @@ common phases travel with the light and shift the phi of later MZIs. `balanced` 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.kernels.mesh import BalancedMesh
+from onnx2mzi.kernels.native import Extension, extension
 from onnx2mzi.physics.arrays import Flags, Index, Real, within_pi, wrapped
 from onnx2mzi.physics.shifter import (
     Drive,
@@ -30,7 +32,7 @@ def column_slices(column: npt.NDArray[np.int32]) -> list[slice]:
     if not len(column):
         return []
     edges = np.searchsorted(column, np.arange(int(column[-1]) + 2))
-    return [slice(int(a), int(b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
 
 
 def balanced(
@@ -58,15 +60,31 @@ def balanced(
     common_phi = common_phase_rad(phi_rad, phi_state, drive)
     behind = common_phi + common_phase_rad(theta_rad, theta_state, drive)
     behind += theta_rad / 2 + np.pi / 2 - passing
-    for run in column_slices(column):
-        upper = port[run]
-        lower = upper + 1
-        both = lit[upper] & lit[lower]
-        phi[run] = np.where(both, phi_rad[run] + carried[upper] - carried[lower], 0.0)
-        arrived = np.where(lit[lower], carried[lower], carried[upper] + phi_rad[run])
-        carried[upper] = carried[lower] = arrived + behind[run]
-        carried += passing
-        _spread(lit, upper, theta_rad[run] == 0.0)
+    module = extension()
+    if module is not None:
+        module.balance(
+            ports,
+            len(column),
+            passing,
+            column,
+            port,
+            theta_rad,
+            phi_rad,
+            behind,
+            carried,
+            lit.view(np.uint8),
+            phi,
+        )
+    else:
+        for run in column_slices(column):
+            upper = port[run]
+            lower = upper + 1
+            both = lit[upper] & lit[lower]
+            phi[run] = np.where(both, phi_rad[run] + carried[upper] - carried[lower], 0.0)
+            arrived = np.where(lit[lower], carried[lower], carried[upper] + phi_rad[run])
+            carried[upper] = carried[lower] = arrived + behind[run]
+            carried += passing
+            _spread(lit, upper, theta_rad[run] == 0.0)
     phi = wrapped(phi)
     phi[np.abs(phi) < NEGLIGIBLE_RAD] = 0.0
     mesh = BalancedMesh(
@@ -112,11 +130,39 @@ def realised(
     """
     carried = np.array(entering_rad, float)
     lit = np.array(lit)
-    passing = pass_phase_rad(drive)
     theta = np.array(mesh.theta)
     phi = np.empty(len(mesh.column))
     theta_state = settled_state(theta, compensates=False, passive=passive)
     phi_state = np.empty(len(mesh.column), np.uint8)
+    module = extension()
+    if module is not None:
+        _realise_natively(
+            module, mesh, drive, passive, carried, lit, theta, phi, theta_state, phi_state
+        )
+    else:
+        _realise(mesh, drive, passive, carried, lit, theta, phi, theta_state, phi_state)
+    # T, unlike M, has a period of 2 pi.
+    return Realised(within_pi(theta), phi, theta_state, phi_state, wrapped(carried - mesh.out))
+
+
+def _behind(theta: Real, theta_state: Flags, drive: Drive) -> Real:
+    """The phase that an MZI's theta leaves on both outputs, less that of a passing guide."""
+    common = common_phase_rad(theta, theta_state, drive)
+    return np.asarray(common + theta / 2 + np.pi / 2 - pass_phase_rad(drive))
+
+
+def _realise(
+    mesh: BalancedMesh,
+    drive: Drive,
+    passive: Passive,
+    carried: Real,
+    lit: npt.NDArray[np.bool_],
+    theta: Real,
+    phi: Real,
+    theta_state: Flags,
+    phi_state: Flags,
+) -> None:
+    """`realised` in place: `carried`, `lit` and the last four arrays are results."""
     for run in column_slices(mesh.column):
         upper = mesh.port[run]
         lower = upper + 1
@@ -129,18 +175,69 @@ def realised(
         need = np.where(turned, wrapped(need + np.pi), need)
         theta[run] = np.where(turned, -theta[run], theta[run])
         behind = common_phase_rad(need, state, drive)
-        behind += common_phase_rad(theta[run], theta_state[run], drive)
-        behind += theta[run] / 2 + np.pi / 2 - passing
+        behind += _behind(theta[run], theta_state[run], drive)
         # With a dark lower input the upper one sets the phase behind the first coupler.
         arrived = np.where(lit[lower], carried[lower], carried[upper] + need - mesh.phi[run])
         # M(-theta, phi + pi) = diag(1, -1) M(theta, phi).
         carried[upper] = arrived + behind
         carried[lower] = carried[upper] + np.where(turned, np.pi, 0.0)
-        carried += passing
+        carried += pass_phase_rad(drive)
         _spread(lit, upper, theta[run] == 0.0)
         phi[run], phi_state[run] = need, state
-    # T, unlike M, has a period of 2 pi.
-    return Realised(within_pi(theta), phi, theta_state, phi_state, wrapped(carried - mesh.out))
+
+
+def _realise_natively(
+    module: Extension,
+    mesh: BalancedMesh,
+    drive: Drive,
+    passive: Passive,
+    carried: Real,
+    lit: npt.NDArray[np.bool_],
+    theta: Real,
+    phi: Real,
+    theta_state: Flags,
+    phi_state: Flags,
+) -> None:
+    """As `_realise`, compiled. What drives and arms do is handed over as numbers."""
+    # Common phases are linear in the phase on either side of 0.
+    common = np.array(
+        [
+            sign * float(common_phase_rad(sign, state, drive))
+            for state in (ShifterState.ACTIVE, ShifterState.PASSIVE)
+            for sign in (-1.0, 1.0)
+        ]
+    )
+    if passive is Passive.NONE:
+        fixed = np.zeros(len(phi), np.uint8)
+    elif passive is Passive.ALL:
+        fixed = np.ones(len(phi), np.uint8)
+    else:
+        fixed = (mesh.phi == 0.0).astype(np.uint8)
+    module.realise(
+        mesh.ports,
+        len(phi),
+        (
+            pass_phase_rad(drive),
+            NEGLIGIBLE_RAD,
+            drive is not Drive.UPPER_ARM,
+            passive is Passive.QUARTER,
+            ShifterState.REMOVED,
+            ShifterState.PASSIVE,
+            ShifterState.ACTIVE,
+        ),
+        mesh.column,
+        mesh.port,
+        mesh.phi,
+        fixed,
+        _behind(theta, theta_state, drive),
+        _behind(-theta, theta_state, drive),
+        common,
+        carried,
+        lit.view(np.uint8),
+        theta,
+        phi,
+        phi_state,
+    )
 
 
 def textbook(mesh: BalancedMesh, *, entering_rad: Real) -> Realised:

@@ -80,6 +80,42 @@ class Extension(Protocol):
     ) -> None: ...
 
 
+    def balance(
+        self,
+        ports: int,
+        count: int,
+        passing: float,
+        column: Buffer,
+        port: Buffer,
+        theta: Buffer,
+        phi: Buffer,
+        behind: Buffer,
+        carried: Buffer,
+        lit: Buffer,
+        balanced: Buffer,
+        /,
+    ) -> None: ...
+    def realise(
+        self,
+        ports: int,
+        count: int,
+        rules: tuple[float, float, int, int, int, int, int],
+        column: Buffer,
+        port: Buffer,
+        balanced: Buffer,
+        fixed: Buffer,
+        behind: Buffer,
+        behind_turned: Buffer,
+        common: Buffer,
+        carried: Buffer,
+        lit: Buffer,
+        theta: Buffer,
+        phi: Buffer,
+        state: Buffer,
+        /,
+    ) -> None: ...
+
+
 @functools.cache
 def _extension() -> Extension | None:
     try:

@@ -137,6 +137,55 @@ def test_real_matrix_with_arm_choice_needs_only_passive_phi() -> None:
     assert np.count_nonzero(drawn.phi_state == ShifterState.PASSIVE) > 20
 
 
+@given(
+    ports=st.integers(1, 9),
+    seed=st.integers(0, 999),
+    real=st.booleans(),
+    drive=st.sampled_from(Drive),
+    passive=st.sampled_from(Passive),
+)
+def test_compiled_and_numpy_draw_the_same(
+    ports: int, seed: int, real: bool, drive: Drive, passive: Passive
+) -> None:
+    rng = np.random.default_rng(seed)
+    full = decompose(haar(ports, seed, real=real))
+    keep = rng.random(full.count) < 0.8
+    theta = np.where(rng.random(full.count) < 0.2, 0.0, full.theta)
+    mesh = BalancedMesh(
+        ports, full.column[keep], full.port[keep], theta[keep], full.phi[keep], full.out
+    )
+    entering, lit = rng.uniform(-9, 9, ports), rng.random(ports) < 0.8
+    results = []
+    for kernels in ("numpy", ""):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ONNX2MZI_KERNELS", kernels)
+            drawn = realised(mesh, drive=drive, passive=passive, entering_rad=entering, lit=lit)
+            back, left = balanced(
+                ports=ports,
+                column=mesh.column,
+                port=mesh.port,
+                theta_rad=drawn.theta_rad,
+                phi_rad=drawn.phi_rad,
+                theta_state=drawn.theta_state,
+                phi_state=drawn.phi_state,
+                drive=drive,
+                entering_rad=entering,
+                lit=lit,
+            )
+            results.append((drawn, back, left))
+    (numpy, numpy_back, numpy_left), (compiled, compiled_back, compiled_left) = results
+    np.testing.assert_array_equal(compiled.theta_state, numpy.theta_state)
+    np.testing.assert_array_equal(compiled.phi_state, numpy.phi_state)
+    for one, other in (
+        (compiled.theta_rad, numpy.theta_rad),
+        (compiled.phi_rad, numpy.phi_rad),
+        (compiled.left_rad, numpy.left_rad),
+        (compiled_back.phi, numpy_back.phi),
+        (compiled_left, numpy_left),
+    ):
+        np.testing.assert_allclose(np.exp(1j * one), np.exp(1j * other), atol=1e-13)
+
+
 def test_textbook_is_the_clements_mesh_of_textbook_mzis() -> None:
     unitary = haar(6, 3, real=False)
     mesh = decompose(unitary)

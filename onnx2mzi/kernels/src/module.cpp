@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "gauge.hpp"
 #include "table.hpp"
 
 namespace {
@@ -44,6 +45,7 @@ struct View {
   }
   const double *in() const { return static_cast<const double *>(buffer.buf); }
   double *out() const { return static_cast<double *>(buffer.buf); }
+  uint8_t *bytes() const { return static_cast<uint8_t *>(buffer.buf); }
   const int32_t *ints() const { return static_cast<const int32_t *>(buffer.buf); }
   ~View() {
     if (held) PyBuffer_Release(&buffer);
@@ -214,6 +216,58 @@ PyObject *py_imperfect(PyObject *, PyObject *args) {
   return done(ok);
 }
 
+PyObject *py_balance(PyObject *, PyObject *args) {
+  int ports;
+  Py_ssize_t k;
+  double passing;
+  PyObject *o[8];
+  if (!PyArg_ParseTuple(args, "indOOOOOOOO", &ports, &k, &passing, o, o + 1, o + 2, o + 3, o + 4,
+                        o + 5, o + 6, o + 7))
+    return nullptr;
+  if (ports < 1 || k < 0) return PyErr_Format(PyExc_ValueError, "bad size");
+  size_t n = size_t(k);
+  View column, port, theta, phi, behind, carried, lit, to;
+  if (!column.open(o[0], n * 4, false) || !port.open(o[1], n * 4, false) ||
+      !theta.open(o[2], n * D, false) || !phi.open(o[3], n * D, false) ||
+      !behind.open(o[4], n * D, false) || !carried.open(o[5], ports * D, true) ||
+      !lit.open(o[6], ports, true) || !to.open(o[7], n * D, true))
+    return nullptr;
+  Py_BEGIN_ALLOW_THREADS;
+  gauge::balance(ports, n, column.ints(), port.ints(), theta.in(), phi.in(), behind.in(), passing,
+                 carried.out(), lit.bytes(), to.out());
+  Py_END_ALLOW_THREADS;
+  return done(1);
+}
+
+PyObject *py_realise(PyObject *, PyObject *args) {
+  int ports, turns, quarters, removed, passive, active;
+  Py_ssize_t k;
+  double passing, negligible;
+  PyObject *o[12];
+  if (!PyArg_ParseTuple(args, "in(ddiiiii)OOOOOOOOOOOO", &ports, &k, &passing, &negligible, &turns,
+                        &quarters, &removed, &passive, &active, o, o + 1, o + 2, o + 3, o + 4,
+                        o + 5, o + 6, o + 7, o + 8, o + 9, o + 10, o + 11))
+    return nullptr;
+  if (ports < 1 || k < 0) return PyErr_Format(PyExc_ValueError, "bad size");
+  size_t n = size_t(k);
+  View column, port, given, fixed, behind, turned, common, carried, lit, theta, phi, state;
+  if (!column.open(o[0], n * 4, false) || !port.open(o[1], n * 4, false) ||
+      !given.open(o[2], n * D, false) || !fixed.open(o[3], n, false) ||
+      !behind.open(o[4], n * D, false) || !turned.open(o[5], n * D, false) ||
+      !common.open(o[6], 4 * D, false) || !carried.open(o[7], ports * D, true) ||
+      !lit.open(o[8], ports, true) || !theta.open(o[9], n * D, true) ||
+      !phi.open(o[10], n * D, true) || !state.open(o[11], n, true))
+    return nullptr;
+  gauge::Rules rules{common.in(), passing,         negligible,       turns,
+                     quarters,    uint8_t(removed), uint8_t(passive), uint8_t(active)};
+  Py_BEGIN_ALLOW_THREADS;
+  gauge::realise(ports, n, column.ints(), port.ints(), given.in(), fixed.bytes(), behind.in(),
+                 turned.in(), rules, carried.out(), lit.bytes(), theta.out(), phi.out(),
+                 state.bytes());
+  Py_END_ALLOW_THREADS;
+  return done(1);
+}
+
 PyObject *py_select(PyObject *, PyObject *args) {
   const char *limit;
   if (!PyArg_ParseTuple(args, "s", &limit)) return nullptr;
@@ -229,6 +283,8 @@ PyMethodDef methods[] = {
     {"vjp", py_vjp, METH_VARARGS, "Gradients of the phases."},
     {"taps", py_taps, METH_VARARGS, "Fields next to every MZI."},
     {"imperfect", py_imperfect, METH_VARARGS, "Light through imperfect copies."},
+    {"balance", py_balance, METH_VARARGS, "Drawn phases to the balanced gauge."},
+    {"realise", py_realise, METH_VARARGS, "Balanced phases to drawn ones."},
     {"select", py_select, METH_VARARGS, "Limit the instruction set; returns the one in use."},
     {nullptr, nullptr, 0, nullptr},
 };
