@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from onnx import GraphProto, ModelProto, ValueInfoProto, numpy_helper
 
-from onnx2mzi.emulate.host import bound
+from onnx2mzi.emulate.host import bindings
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Host, LinearLayer, TensorSpec
 from onnx2mzi.physics.arrays import Matrix
@@ -53,9 +53,8 @@ def photonic_model(
         _declare(value, spec)
     _replace(graph.input, inputs)
     _replace(graph.output, outputs)
-    for layer in layers:
-        array = bound(matrices[layer.name], layer.operand)
-        graph.initializer.append(numpy_helper.from_array(array, layer.operand.binding))
+    for name, array in bindings(layers, matrices).items():
+        graph.initializer.append(numpy_helper.from_array(array, name))
     _rename(graph)
     try:
         data: bytes = model.SerializeToString(deterministic=True)

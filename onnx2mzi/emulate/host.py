@@ -1,13 +1,14 @@
 """The electronic rest of the network on onnxruntime, with any matrices in its linear layers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from onnx2mzi.emulate.accuracy import relative_error
 from onnx2mzi.emulate.batching import plan, shape_text
+from onnx2mzi.emulate.columns import columns, positions
 from onnx2mzi.emulate.session import Session
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Host, LinearLayer, Operand, TensorSpec
@@ -22,6 +23,12 @@ _SEQUENCE = 8
 # float16 and other orders of summation stay below; samples that mix do not.
 _SAME = 1e-3
 _MOST = 1 << 28
+# The most vectors of a layer that are worth having, and entries of them in memory.
+MOST_COLUMNS = 100_000
+MOST_ENTRIES = 1 << 25
+_SEED = 0
+# Entries of host tensors that onnxruntime hands over at a time.
+_HANDED = 1 << 26
 
 
 class HostRunner:
@@ -57,11 +64,49 @@ class HostRunner:
         self, matrices: Matrices, layers: Sequence[LinearLayer], inputs: Arrays
     ) -> dict[str, np.ndarray]:
         """Every layer's input vectors as columns, shape (n, B), float64, in the order of the
-        host tensor; B is the samples times the other axes of that tensor."""
+        host tensor; B is the samples times the positions at which the layer is used.
+
+        Of more than `MOST_COLUMNS` (or `MOST_ENTRIES`, but 2 n columns at least) about that many
+        are drawn, always the same. What onnxruntime hands over at a time is bounded as well.
+        """
         given = {spec.name for spec in self.host.inputs}
         sources = sorted({layer.operand.source for layer in layers} - given)
-        tensors = {**inputs, **self._run(sources, matrices, layers, inputs)}
-        return {layer.name: columns(tensors[layer.operand.source], layer) for layer in layers}
+        found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in layers}
+        rng = np.random.default_rng(_SEED)
+        for tensors, share in self._pieces(sources, matrices, layers, inputs):
+            for layer in layers:
+                tensor = tensors[layer.operand.source]
+                chosen = _chosen(rng, positions(tensor.shape, layer), share, layer)
+                found[layer.name].append(columns(tensor, layer, chosen))
+        return {
+            name: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+            for name, parts in found.items()
+        }
+
+    def _pieces(
+        self,
+        sources: Sequence[str],
+        matrices: Matrices,
+        layers: Sequence[LinearLayer],
+        inputs: Arrays,
+    ) -> Iterator[tuple[dict[str, np.ndarray], float]]:
+        """The host tensors `sources` and the inputs for some samples after others, and which
+        share of all samples these are."""
+        unit = _unit(self._fixed, inputs)
+        samples = max((len(array) for array in inputs.values() if array.ndim), default=1)
+        size = samples
+        if unit and samples > unit:
+            first = {name: array[:unit] for name, array in inputs.items()}
+            one = self._run(sources, matrices, layers, first)
+            entries = sum(array.size for array in one.values())
+            size = unit * max(1, min(_HANDED // max(entries, 1), samples // unit))
+        if size == samples:
+            yield {**inputs, **self._run(sources, matrices, layers, inputs)}, 1.0
+            return
+        for start in range(0, samples, size):
+            some = {name: array[start : start + size] for name, array in inputs.items()}
+            count = min(size, samples - start)
+            yield {**some, **self._run(sources, matrices, layers, some)}, count / samples
 
     def _run(
         self,
@@ -70,10 +115,7 @@ class HostRunner:
         layers: Sequence[LinearLayer],
         inputs: Arrays,
     ) -> dict[str, np.ndarray]:
-        weights = {
-            layer.operand.binding: bound(matrices.get(layer.name, layer.weight), layer.operand)
-            for layer in layers
-        }
+        weights = bindings(layers, matrices)
         how = plan(self._fixed, inputs)
         if how.size and not how.single and self._many is None:
             self._many = self._agrees(how.size, inputs, weights)
@@ -102,17 +144,41 @@ def bound(matrix: Matrix, operand: Operand) -> np.ndarray:
     return np.ascontiguousarray(turned.real, np.dtype(operand.dtype))
 
 
-def columns(tensor: np.ndarray, layer: LinearLayer) -> np.ndarray:
-    """The vectors along the layer's axis of a host tensor, as columns (n, B), float64."""
-    axis = -1 if tensor.ndim == 1 else layer.operand.axis
-    rows = np.moveaxis(tensor, axis, -1).reshape(-1, tensor.shape[axis])
+def bindings(layers: Sequence[LinearLayer], matrices: Matrices) -> dict[str, np.ndarray]:
+    """What the host inputs for the layers' matrices take, by name; see `HostRunner`."""
+    slots: dict[str, dict[int, np.ndarray]] = {}
+    for layer in layers:
+        operand = layer.operand
+        matrix = bound(matrices.get(layer.name, layer.weight), operand)
+        slots.setdefault(operand.binding, {})[operand.slot[0]] = matrix
+    return {
+        name: parts[0] if len(parts) == 1 else np.concatenate([parts[k] for k in sorted(parts)])
+        for name, parts in slots.items()
+    }
+
+
+def _unit(specs: Sequence[TensorSpec], inputs: Arrays) -> int:
+    """The least number of samples that the model runs on; 0 if its inputs cannot be cut."""
+    how = plan(specs, inputs)
+    if how.single or how.size == 0:
+        free = all(spec.shape and not isinstance(spec.shape[0], int) for spec in specs)
+        alike = len({array.shape[:1] for array in inputs.values()}) == 1
+        return 1 if how.single or (free and alike) else 0
+    return 1 if any(not isinstance(spec.shape[0], int) for spec in specs) else how.size
+
+
+def _chosen(
+    rng: np.random.Generator, count: int, share: float, layer: LinearLayer
+) -> np.ndarray | None:
+    """Which of `count` positions to take, if those are `share` of all; None: each of them.
+
+    Drawn, not every k-th: a step would meet the same column of every image.
+    """
     n = layer.weight.shape[1]
-    if rows.shape[1] != n:
-        raise InputError(
-            f"tensor '{layer.operand.source}' holds vectors of {rows.shape[1]}, not {n}",
-            where=str(layer.loc),
-        )
-    return np.ascontiguousarray(rows.T, np.float64)
+    most = max(min(MOST_COLUMNS, MOST_ENTRIES // n), 2 * n)
+    if count / share <= most:
+        return None
+    return np.sort(rng.choice(count, max(1, round(most * share)), replace=False))
 
 
 def reference_run(model: bytes | str | Path, inputs: Arrays) -> dict[str, np.ndarray]:

@@ -9,7 +9,6 @@ from onnx2mzi.frontend.lowerings import LOWERINGS
 from onnx2mzi.frontend.names import node_label
 from onnx2mzi.ir import Electronic, Loc
 
-_CONVOLUTION = "convolutions are not compiled yet"
 _RECURRENT = "recurrent layers are not compiled yet"
 _QUANTIZED = "quantized products are not compiled yet"
 _FUSED = "this fused operator of onnxruntime is not compiled; export the model unoptimized"
@@ -17,13 +16,10 @@ _FUSED = "this fused operator of onnxruntime is not compiled; export the model u
 # By domain and operator: why a linear operator without a lowering stays electronic.
 UNSUPPORTED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
-        ("", "Conv"): _CONVOLUTION,
-        ("", "ConvTranspose"): _CONVOLUTION,
-        ("", "DeformConv"): _CONVOLUTION,
+        ("", "DeformConv"): "its kernel is bent by what is computed at run time",
         ("", "LSTM"): _RECURRENT,
         ("", "GRU"): _RECURRENT,
         ("", "RNN"): _RECURRENT,
-        ("", "Einsum"): "Einsum is not compiled yet",
         ("", "QLinearMatMul"): _QUANTIZED,
         ("", "QLinearConv"): _QUANTIZED,
         ("", "MatMulInteger"): _QUANTIZED,

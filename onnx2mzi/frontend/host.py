@@ -30,7 +30,7 @@ class HostGraph:
 def build_host(model: ModelProto, parts: HostGraph, reader: TensorReader, where: str) -> bytes:
     """The serialised host. Nodes and constants that nothing needs are left out.
 
-    Inputs: the user's, then one matrix a layer. Outputs: the user's, then every layer's source.
+    Inputs: the user's, then the layers' matrices. Outputs: the user's, then the layers' sources.
     A first dimension that is fixed and the same for all inputs is freed, so that the emulator
     may try many samples at once; the user's own shapes are in `Host`.
     """
@@ -47,7 +47,7 @@ def build_host(model: ModelProto, parts: HostGraph, reader: TensorReader, where:
             reader.refuse_nan(tensor)
             graph.initializer.append(reader.inline(tensor))
     graph.input.extend(parts.inputs)
-    graph.input.extend(_binding(layer) for layer in parts.layers)
+    graph.input.extend({x.operand.binding: _binding(x) for x in parts.layers}.values())
     graph.output.extend(parts.outputs)
     taps = {layer.operand.source: layer.operand.dtype for layer in parts.layers}
     graph.output.extend(
@@ -88,7 +88,8 @@ def _element(dtype: str) -> int:
 
 def _binding(layer: LinearLayer) -> ValueInfoProto:
     m, n = layer.weight.shape
-    shape = (n, m) if layer.operand.transposed else (m, n)
+    rows, columns = (n, m) if layer.operand.transposed else (m, n)
+    shape = (rows * layer.operand.slot[1], columns)
     return helper.make_tensor_value_info(
         layer.operand.binding, _element(layer.operand.dtype), shape
     )

@@ -40,19 +40,21 @@ def import_model(
     only: Collection[str] = (),
     exclude: Collection[str] = (),
     input_shapes: Mapping[str, Sequence[int]] = NO_SHAPES,
+    runnable: bool = True,
 ) -> Program:
     """The program of an ONNX model, stage LINEAR, for a chip whose tiles have `ports` ports.
 
     Every Gemm and MatMul with a constant operand becomes a layer; `only` and `exclude` choose
     by node or layer name (or pattern). What else is linear is in `host.electronic`, with its
     reason. `input_shapes` fills unknown dimensions of the model's inputs (a symbolic first
-    dimension stays symbolic: it counts samples).
+    dimension stays symbolic: it counts samples). Unless `runnable`, it does not matter whether
+    onnxruntime takes the host graph.
 
     A graph input that is also an initializer is a constant here, as IR 3 has it.
     Raises InputError if the model is refused, UsageError if an option names what is not there.
     """
     try:
-        return _imported(model, ports, Selection(only, exclude), input_shapes)
+        return _imported(model, ports, Selection(only, exclude), input_shapes, runnable)
     except InputError as error:
         # Names in a damaged file hold anything, and an error is one line.
         message, where, hint = map(printable, (error.message, error.where, error.hint))
@@ -64,6 +66,7 @@ def _imported(
     ports: int,
     selection: Selection,
     input_shapes: Mapping[str, Sequence[int]],
+    runnable: bool,
 ) -> Program:
     source = read_source(model)
     where = str(model) if isinstance(model, str | Path) else "the model"
@@ -92,8 +95,9 @@ def _imported(
         tuple(tensor_spec(value) for value in graph.output),
         tuple(walk.electronic),
     )
-    # What onnxruntime refuses must be refused before any work is done.
-    HostRunner(host, optimize=False, where=where)
+    if runnable:
+        # What onnxruntime refuses must be refused before any work is done.
+        HostRunner(host, optimize=False, where=where)
     return Program(source.name, Stage.LINEAR, ports, tuple(walk.layers), host)
 
 
@@ -142,11 +146,19 @@ class _Walk:
 
 
 def _layer(part: Part, scope: Scope) -> LinearLayer:
-    binding = scope.binding(part.suffix)
+    binding = scope.binding(part.suffix if part.slot[1] == 1 else "")
     return LinearLayer(
         scope.layer + part.suffix,
         part.weight,
-        Operand(part.source, part.axis, binding, part.transposed, part.dtype),
+        Operand(
+            part.source,
+            part.axis,
+            binding,
+            part.transposed,
+            part.dtype,
+            slot=part.slot,
+            view=part.view,
+        ),
         replace(scope.loc, tensor=part.tensor),
     )
 

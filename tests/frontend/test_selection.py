@@ -76,23 +76,34 @@ def test_what_stays_electronic_says_why(make_onnx: MakeModel) -> None:
         NODE("ConstantOfShape", ["s"], ["zeros"]),
         NODE("MatMul", ["square", "zeros"], ["b"], name="unfolded"),
         NODE("MatMul", ["b", "stack"], ["c"], name="stacked"),
-        NODE("Conv", ["c", "k"], ["d"], name="conv"),
+        NODE("Relu", ["k"], ["k2"]),
+        NODE("Conv", ["c", "k2"], ["d"], name="conv"),
+        NODE("Conv", ["d", "d"], ["e"], name="correlation"),
+        NODE("Einsum", ["b", "b"], ["f"], name="gram", equation="ij,kj->ik"),
+        NODE("Einsum", ["b", "w"], ["g"], name="scale", equation="ij,ij->ij"),
+        NODE("Einsum", ["b", "w"], ["h"], name="trace", equation="ij,kk->ij"),
+        NODE("Einsum", ["b", "w", "w"], ["i"], name="three", equation="ij,jk,kl->il"),
         NODE("If", ["t"], ["y"], name="if", then_branch=body, else_branch=body),
     ]
     weights = {
         "w": SQUARE,
         "s": np.array([3, 3], np.int64),
-        "stack": np.ones((2, 3, 3), np.float32),
-        "k": np.ones((1, 2, 1), np.float32),
+        "stack": np.ones((4097, 3, 3), np.float32),
+        "k": np.ones((1, 3, 1), np.float32),
         "t": np.array(True),
     }
-    program = import_model(make_onnx(nodes, {"x": [3, 3]}, ["y", "d"], weights))
+    program = import_model(make_onnx(nodes, {"x": [3, 3]}, ["y", *"cdefghi"], weights))
     assert names(program) == ["MatMul_a"]
     assert dict(left(program)) == {
         "scores": "both operands are computed at run time",
         "unfolded": "its weight 'zeros' comes through ConstantOfShape, which is not folded",
-        "stacked": "its weight of shape [2, 3, 3] is a stack of matrices",
-        "conv": "convolutions are not compiled yet",
+        "stacked": "its weight is a stack of 4097 matrices, more than 4096",
+        "conv": "its weight 'k2' comes through Relu, which is not folded",
+        "correlation": "its kernel is computed at run time",
+        "gram": "both operands are computed at run time",
+        "scale": "it sums over nothing that both operands have",
+        "trace": "it takes the diagonal of an operand",
+        "three": "it multiplies 3 operands at once",
         "if/MatMul_inner": "it is inside the If node 'if', which is not compiled yet",
     }
 

@@ -168,10 +168,10 @@ WRONG_LAYERS = [
     ),
     (layers(viewed(at=((1, -1),))), "fc: the operand's places [(1, -1)] are negative"),
     (layers(viewed(part=(2, 2))), "fc: the operand's part is 2 of 2"),
-    (layers(in_slot(0, 2)), "w: not each of the 2 slots of this input is fed once"),
+    (layers(in_slot(0, 2)), "w: not each of the 2 slots of this host input is fed once"),
     (
         layers(in_slot(0, 2), replace(in_slot(0, 2), name="b")),
-        "w: not each of the 2 slots of this input is fed once",
+        "w: not each of the 2 slots of this host input is fed once",
     ),
     (
         layers(in_slot(0, 2), replace(in_slot(1, 2), name="b", weight=np.eye(5))),

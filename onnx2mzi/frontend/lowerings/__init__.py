@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from onnx2mzi.frontend.lowerings.base import Lowered, Lowering, Part, Scope, Stays
+from onnx2mzi.frontend.lowerings.conv import lower_conv
+from onnx2mzi.frontend.lowerings.conv_transpose import lower_conv_transpose
+from onnx2mzi.frontend.lowerings.einsum import lower_einsum
 from onnx2mzi.frontend.lowerings.gemm import lower_gemm
 from onnx2mzi.frontend.lowerings.matmul import lower_matmul
 
 # By domain ("" is ONNX's own) and operator.
 LOWERINGS: Mapping[tuple[str, str], Lowering] = MappingProxyType(
     {
+        ("", "Conv"): lower_conv,
+        ("", "ConvTranspose"): lower_conv_transpose,
+        ("", "Einsum"): lower_einsum,
         ("", "Gemm"): lower_gemm,
         ("", "MatMul"): lower_matmul,
     }

@@ -1,15 +1,18 @@
 """What a lowering is: from one ONNX node to linear layers and what stays of the node."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from onnx2mzi.errors import InputError
 from onnx2mzi.frontend.fold import Constants
-from onnx2mzi.ir import Loc
+from onnx2mzi.ir import Loc, View
 from onnx2mzi.physics.arrays import Real
+
+# More layers in one node than this make neither a chip nor a report.
+MOST_PARTS = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,7 +21,9 @@ class Part:
 
     `weight`, shape (m, n), is fed to graph input `scope.binding(suffix)`, transposed if
     `transposed`, as `dtype`. `tensor` names it in messages. The layer is called as the node,
-    with `suffix` behind it where a node holds several.
+    with `suffix` behind it where a node holds several. `view` is the operand's. With a `slot`
+    (k, count) the parts of the node share the input `scope.binding()`: their matrices, alike in
+    shape, lie one below the other, this one as the k-th.
     """
 
     weight: Real
@@ -28,6 +33,8 @@ class Part:
     dtype: str
     tensor: str
     suffix: str = ""
+    view: View = field(default_factory=View)
+    slot: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +117,19 @@ def matrix64(values: np.ndarray) -> Real:
     array = np.array(values, np.float64, order="C")
     array.flags.writeable = False
     return array
+
+
+def numbered(k: int, count: int) -> str:
+    """The suffix of part k of `count`; a name from a node never has two underscores."""
+    return f"__{k:0{len(str(count - 1))}}" if count > 1 else ""
+
+
+def kept_with(node: NodeProto, at: int, name: str) -> NodeProto:
+    """The node, reading `name` as its input `at`."""
+    kept = NodeProto()
+    kept.CopyFrom(node)
+    kept.input[at] = name
+    return kept
 
 
 def reshaped(scope: Scope, name: str, shape: tuple[int, ...]) -> tuple[NodeProto, TensorProto, str]:
