@@ -14,6 +14,10 @@ from types import FrameType
 from onnx2mzi.cli.parser import PROGRAM, parse
 from onnx2mzi.errors import Onnx2MziError
 
+# Matrices are as wide as a mesh: threads of the BLAS cost there more than they bring, and their
+# number would change the last bits of the results.
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
 INTERRUPTED = 130
 BUG = 1
 USAGE = 2
@@ -24,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     show_traceback = "--traceback" in words
     _forgiving_streams()
+    for variable in _ONE_THREAD:
+        os.environ.setdefault(variable, "1")
     try:
         with _terminated_as_interrupt():
             return _run(words)
