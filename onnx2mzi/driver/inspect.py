@@ -57,6 +57,7 @@ def described(program: Program) -> Row:
                 "tensor": layer.loc.tensor,
                 "rows": rows,
                 "columns": columns,
+                "uses": layer.uses,
                 "tiles": -(-rows // program.ports) * -(-columns // program.ports),
                 "mzis_reference": reference_mzis((rows, columns), program.ports),
                 "phases_reference": reference_phases((rows, columns), program.ports),

@@ -18,6 +18,7 @@ from onnx2mzi.frontend.names import layer_name, node_label, printable
 from onnx2mzi.frontend.select import Selection
 from onnx2mzi.frontend.source import read_source
 from onnx2mzi.frontend.tensors import TensorReader, tensors_of
+from onnx2mzi.frontend.uses import with_uses
 from onnx2mzi.frontend.validate import check_model, check_names, in_order
 from onnx2mzi.ir import (
     Electronic,
@@ -44,11 +45,11 @@ def import_model(
 ) -> Program:
     """The program of an ONNX model, stage LINEAR, for a chip whose tiles have `ports` ports.
 
-    Every Gemm and MatMul with a constant operand becomes a layer; `only` and `exclude` choose
-    by node or layer name (or pattern). What else is linear is in `host.electronic`, with its
-    reason. `input_shapes` fills unknown dimensions of the model's inputs (a symbolic first
-    dimension stays symbolic: it counts samples). Unless `runnable`, it does not matter whether
-    onnxruntime takes the host graph.
+    Every linear operator with a constant weight becomes a layer, or several; `only` and
+    `exclude` choose by node or layer name (or pattern). What else is linear is in
+    `host.electronic`, with its reason. `input_shapes` fills unknown dimensions of the model's
+    inputs (a symbolic first dimension stays symbolic: it counts samples). Unless `runnable`, it
+    does not matter whether onnxruntime takes the host graph.
 
     A graph input that is also an initializer is a constant here, as IR 3 has it.
     Raises InputError if the model is refused, UsageError if an option names what is not there.
@@ -79,7 +80,8 @@ def _imported(
     for tensor in tensors_of(graph):
         reader.check(tensor)
     initializers = {tensor.name: tensor for tensor in graph.initializer}
-    walk = _Walk(source.model, source.file, opset, Constants(initializers, nodes, reader))
+    constants = Constants(initializers, nodes, reader)
+    walk = _Walk(source.model, source.file, opset, constants)
     for node in nodes:
         walk.take(node, selection)
     selection.finish(where)
@@ -98,7 +100,8 @@ def _imported(
     if runnable:
         # What onnxruntime refuses must be refused before any work is done.
         HostRunner(host, optimize=False, where=where)
-    return Program(source.name, Stage.LINEAR, ports, tuple(walk.layers), host)
+    layers = with_uses(host, walk.layers, constants) if runnable else tuple(walk.layers)
+    return Program(source.name, Stage.LINEAR, ports, layers, host)
 
 
 class _Walk:
@@ -146,7 +149,7 @@ class _Walk:
 
 
 def _layer(part: Part, scope: Scope) -> LinearLayer:
-    binding = scope.binding(part.suffix if part.slot[1] == 1 else "")
+    binding = scope.binding(part.suffix if part.slot[1] == 1 else part.shared)
     return LinearLayer(
         scope.layer + part.suffix,
         part.weight,

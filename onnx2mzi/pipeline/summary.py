@@ -72,6 +72,7 @@ def layer_row(emission: Emission, layer: LinearLayer) -> Row:
         "tensor": layer.loc.tensor,
         "rows": shape[0],
         "columns": shape[1],
+        "uses": layer.uses,
         "tiles": sum(len(grid.tiles) for grid in layer.grids),
         **_counts(
             emission.reference.get(layer.name),

@@ -22,8 +22,8 @@ class Part:
     `weight`, shape (m, n), is fed to graph input `scope.binding(suffix)`, transposed if
     `transposed`, as `dtype`. `tensor` names it in messages. The layer is called as the node,
     with `suffix` behind it where a node holds several. `view` is the operand's. With a `slot`
-    (k, count) the parts of the node share the input `scope.binding()`: their matrices, alike in
-    shape, lie one below the other, this one as the k-th.
+    (k, count) parts of the node share the input `scope.binding(shared)`: their matrices, alike
+    in shape, lie one below the other, this one as the k-th.
     """
 
     weight: Real
@@ -35,6 +35,7 @@ class Part:
     suffix: str = ""
     view: View = field(default_factory=View)
     slot: tuple[int, int] = (0, 1)
+    shared: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,98 @@
+"""How often each layer is used in one inference, from the shapes that the host graph infers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from onnx2mzi.emulate.columns import positions
+from onnx2mzi.errors import InputError
+from onnx2mzi.frontend.fold import Constants
+from onnx2mzi.ir import Host, LinearLayer
+
+# Constants of more entries than this say nothing about shapes.
+_SHAPES = 1024
+
+
+def with_uses(
+    host: Host, layers: Sequence[LinearLayer], constants: Constants
+) -> tuple[LinearLayer, ...]:
+    """The layers, `uses` filled in where every dimension of the source is known.
+
+    A batch that the model leaves open counts as 1.
+    """
+    shapes = _shapes(host, {layer.operand.source for layer in layers}, constants)
+    return tuple(replace(layer, uses=_uses(layer, shapes)) for layer in layers)
+
+
+def _uses(layer: LinearLayer, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    shape = shapes.get(layer.operand.source)
+    if shape is None:
+        return None
+    try:
+        return positions(shape, layer)
+    except InputError:
+        # The shape inferred is not what onnxruntime would find; nothing is made up.
+        return None
+
+
+def _shapes(host: Host, names: set[str], constants: Constants) -> dict[str, tuple[int, ...]]:
+    """The tensors among `names` whose shape follows from the inputs' shapes."""
+    model = ModelProto()
+    model.ParseFromString(host.model)
+    graph = model.graph
+    _drop_data(model)
+    _fold_shapes(model, constants)
+    specs = {spec.name: spec for spec in host.inputs}
+    for value in graph.input:
+        shape = specs[value.name].shape if value.name in specs else ()
+        for axis, size in enumerate(shape):
+            dim = value.type.tensor_type.shape.dim[axis]
+            if isinstance(size, int):
+                dim.dim_value = size
+            elif axis == 0:
+                dim.dim_value = 1
+    # What the user's model declares may hold for another batch.
+    del graph.output[:]
+    try:
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception:  # onnx raises several kinds; the shapes are then unknown.
+        return {}
+    found: dict[str, tuple[int, ...]] = {}
+    for value in (*inferred.input, *inferred.value_info):
+        kind = value.type.tensor_type
+        if value.name in names and kind.HasField("shape"):
+            sizes = tuple(d.dim_value if d.HasField("dim_value") else -1 for d in kind.shape.dim)
+            if min(sizes, default=1) > 0:
+                found[value.name] = sizes
+    return found
+
+
+def _drop_data(model: ModelProto) -> None:
+    """Turn large constants into inputs of the same shape: inference would copy their data."""
+    kept: list[TensorProto] = []
+    for tensor in model.graph.initializer:
+        if np.prod(tensor.dims, dtype=np.float64) > _SHAPES:
+            model.graph.input.append(
+                helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            )
+        else:
+            kept.append(tensor)
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+
+
+def _fold_shapes(model: ModelProto, constants: Constants) -> None:
+    """Put our own folding in the place of small constant nodes, of which onnx folds only some."""
+    kept: list[NodeProto] = []
+    for node in model.graph.node:
+        output = node.output[0] if len(node.output) == 1 else ""
+        value = constants.value(output) if output and constants.static(output) else None
+        if value is None or value.size > _SHAPES:
+            kept.append(node)
+        else:
+            model.graph.initializer.append(numpy_helper.from_array(value, output))
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
