@@ -24,7 +24,7 @@ from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.shifter import Drive, pass_phase_rad
 from onnx2mzi.tech import CouplerKind, Layer
 from onnx2mzi.tech.bends import bumps, s_bend
-from onnx2mzi.tech.geometry import on_grid
+from onnx2mzi.tech.geometry import heated_um, on_grid
 from onnx2mzi.tech.paths import phase_length_um
 
 PIN_LENGTH_UM = 0.1
@@ -166,7 +166,7 @@ class CellBook:
             return cell
         tech = self.chip.technology
         heater, layers, markers = tech.heater, tech.layers, tech.markers
-        length = on_grid(heater.section_um, tech.grid_um)
+        length = heated_um(tech)
         contact, half = heater.contact_length_um, heater.contact_width_um / 2
         self.guide(cell, straight(length))
         thin = heater.width_um / 2

@@ -19,6 +19,13 @@ def cell_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]", "_", text) or "chip"
 
 
+def free_name(wanted: str, taken: set[str]) -> str:
+    """The name, made longer until no other cell has it."""
+    while wanted in taken:
+        wanted += "_chip"
+    return wanted
+
+
 def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
     """The chip as a library; its top cell is named after the program.
 
@@ -50,6 +57,7 @@ def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
     size = (placement.width_um, placement.height_um)
     top.add(gdstk.rectangle((0, 0), size, layer=outline[0], datatype=outline[1]))
     used = {cell.name for cell in top.dependencies(True)}
+    top.name = free_name(top.name, used)
     library.add(top, *tiles, *[cell for cell in book.made.values() if cell.name in used])
     return library
 

@@ -72,7 +72,10 @@ def ribbon(line: Real, width_um: float) -> Real:
     # Mitred: both sides stay half a width from the two segments that meet.
     cosine = np.concatenate([[1.0], (tangent[1:-1] * steps[1:]).sum(1), [1.0]])
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1) * (width_um / 2 / cosine)[:, None]
-    return np.concatenate([line + normal, (line - normal)[::-1]])
+    polygon = np.concatenate([line + normal, (line - normal)[::-1]])
+    # Next to a very short straight the tilted side of an arc would reach beyond the end.
+    polygon[:, 0] = polygon[:, 0].clip(*sorted((line[0, 0], line[-1, 0])))
+    return polygon
 
 
 def _arc(radius_um: float, angle_rad: float, step_rad: float) -> Real:

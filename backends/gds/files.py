@@ -6,7 +6,7 @@ from pathlib import Path
 
 import gdstk
 
-from onnx2mzi.backends.gds.chip import cell_name, draw_chip
+from onnx2mzi.backends.gds.chip import cell_name, draw_chip, free_name
 from onnx2mzi.ir import Program
 from onnx2mzi.tech import Layer, Technology
 
@@ -43,5 +43,7 @@ def _strip_to_mask(library: gdstk.Library, technology: Technology, name: str) ->
         assert isinstance(cell, gdstk.Cell)
         cell.filter(kept, False, polygons=True, paths=True, labels=False)
         cell.remove(*cell.labels)
-    top = technology.die.top_cell.format(name=cell_name(name))
-    library.rename_cell(cell_name(name), top)
+    wanted = technology.die.top_cell.replace("{name}", cell_name(name))
+    (top,) = library.top_level()
+    others = {cell.name for cell in library.cells} - {top.name}
+    library.rename_cell(top.name, free_name(wanted, others))

@@ -52,7 +52,8 @@ def cells(technology: Technology) -> Cells:
     stage = on_grid(2 * bend.run_um + coupler.length_um, grid)
     fill = stage - 2 * bend.run_um - coupler.length_um
     trim_angle = float(bump_angle_rad(technology.guide_wavelength_um, radius))
-    trim = on_grid(4 * radius * np.sin(trim_angle), grid)
+    # Sections are whole double steps, so that one can lie in the middle of a cell on the grid.
+    trim = on_grid(4 * radius * np.sin(trim_angle), 2 * grid)
     diagonal = s_bend(pitch, radius)
     return Cells(
         pitch_um=pitch,
@@ -197,14 +198,18 @@ def plan_columns(
 
 def _sections(technology: Technology, sizes: Cells, heaters: Real, trims: Real) -> Real:
     trimmed = np.where(trims > 0, sizes.trim_um, 0.0)
-    heated = on_grid(technology.heater.section_um, technology.grid_um)
-    return np.where(heaters > 0, heated, trimmed)
+    return np.where(heaters > 0, heated_um(technology), trimmed)
+
+
+def heated_um(technology: Technology) -> float:
+    """Length of a section with heaters, on the grid."""
+    return on_grid(technology.heater.section_um, 2 * technology.grid_um)
 
 
 def section_um(technology: Technology, state: Flags) -> float:
     """Length of one section that holds shifters of these states (any shape)."""
     if (state == ShifterState.ACTIVE).any():
-        return on_grid(technology.heater.section_um, technology.grid_um)
+        return heated_um(technology)
     return cells(technology).trim_um if (state == ShifterState.PASSIVE).any() else 0.0
 
 
@@ -282,10 +287,12 @@ def _below(phase_rad: Real, state: Flags, drive: Drive) -> Real:
 
 
 def attenuators_um(technology: Technology, state: Flags) -> float:
-    """Length of the row of attenuators; 0 when none is left."""
-    if not (state != ShifterState.REMOVED).any():
+    """Length of the row of attenuators; where none is left, of the guides' quarter wave."""
+    if len(state) == 0:
         return 0.0
     sizes = cells(technology)
+    if (state == ShifterState.REMOVED).all():
+        return sizes.trim_um
     ends = sizes.attenuator_lead.run_um + technology.coupler.length_um
     fixed = 2 * (ends + sizes.attenuator_bend.run_um)
     return on_grid(fixed + section_um(technology, state), 2 * technology.grid_um)

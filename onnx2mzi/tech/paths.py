@@ -80,7 +80,12 @@ def crossing_paths(technology: Technology, sizes: Cells, drive: Drive) -> BodyPa
 
 
 def attenuator_path_um(technology: Technology, sizes: Cells, length_um: float) -> float:
-    """Optical path through an attenuator cell of `length_um`, without the quarter wave."""
+    """Optical path of every channel of a row of `length_um`, without the quarter wave.
+
+    A row no longer than a trim holds guides alone.
+    """
+    if length_um <= sizes.trim_um:
+        return length_um
     lead, bend, coupler = sizes.attenuator_lead, sizes.attenuator_bend, technology.coupler
     bent = lead.path_um - lead.run_um + bend.path_um - bend.run_um
     return length_um + 2 * (bent + coupler.path_um - coupler.length_um)

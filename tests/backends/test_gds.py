@@ -264,13 +264,16 @@ def merged_pieces(program: Program, technology: Technology) -> int:
 
 
 @pytest.mark.parametrize("name", technology_names())
-@pytest.mark.parametrize("drive", [Drive.ARM_CHOICE, Drive.PUSH_PULL])
+@pytest.mark.parametrize(
+    ("seed", "drive"),
+    [(5, Drive.ARM_CHOICE), (12, Drive.UPPER_ARM), (29, Drive.ARM_CHOICE), (5, Drive.PUSH_PULL)],
+)
 def test_klayout_opens_the_mask_whole_and_within_the_rules(
-    make_program: MakeProgram, name: str, drive: Drive, tmp_path: Path
+    make_program: MakeProgram, name: str, seed: int, drive: Drive, tmp_path: Path
 ) -> None:
     db = pytest.importorskip("klayout.db")
     technology = load_technology(name)
-    program = place_program(make_program(5, drive=drive), technology)
+    program = place_program(make_program(seed, drive=drive), technology)
     write_gds(program, technology, tmp_path)
     layout = db.Layout()
     layout.read(str(tmp_path / "mask.gds"))
@@ -310,6 +313,13 @@ def test_the_mask_has_foundry_layers_alone_and_no_text(
             for library in (design, mask)
         ]
         assert len(shapes[0]) == len(shapes[1]) > 0
+
+
+def test_a_program_may_be_called_like_a_cell(make_program: MakeProgram, tmp_path: Path) -> None:
+    technology = load_technology("siepic_ebeam")
+    program = replace(place_program(make_program(1), technology), name="STAGE")
+    assert top_of(written(program, technology, tmp_path)).name == "STAGE_chip"
+    assert top_of(gdstk.read_gds(tmp_path / "mask.gds")).name == "STAGE_chip"
 
 
 def test_the_same_program_gives_the_same_bytes(make_program: MakeProgram, tmp_path: Path) -> None:
