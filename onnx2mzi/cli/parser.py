@@ -202,7 +202,18 @@ def run_parser() -> Parser:
     parser = _verb("run", "Emulate a compiled chip on data, beside the network that was asked for.")
     parser.add_argument("directory", metavar="DIR", help="output folder of a compile")
     parser.add_argument("--data", metavar="X.npz", required=True, help="inputs (labels: y)")
-    parser.add_argument("-o", "--output", metavar="Y.npz", help="write the chip's outputs")
+    parser.add_argument("-o", "--output", metavar="Y.npz", help="write the ideal chip's outputs")
+    parser.add_argument(
+        "--imperfect",
+        metavar="SIZES",
+        help="also imperfect copies: typical, or e.g. 'phase_rad=0.02 split_rad=0.01'",
+    )
+    parser.add_argument(
+        "--copies", type=whole, default=20, metavar="N", help="imperfect copies; default 20"
+    )
+    parser.add_argument(
+        "--seed", type=whole, default=0, metavar="N", help="of the imperfections; default 0"
+    )
     _add_common(parser)
     return parser
 

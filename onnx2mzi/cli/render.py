@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from onnx2mzi.cli.layers import gathered, used_often
 from onnx2mzi.cli.terminal import paint
 
 Row = Mapping[str, Any]
@@ -43,14 +44,17 @@ def result(report: Row, *, wrote: str, files: int, color: bool) -> str:
 
 def layers(report: Row, *, color: bool) -> str:
     """One line per layer."""
-    head = ["layer", "op", "matrix", "tiles", "MZIs", "active phases", "power mW", "error"]
+    often = used_often(report["layers"])
+    head = ["layer", "op", "matrix", *["uses"][:often]]
+    head += ["tiles", "MZIs", "active phases", "power mW", "error"]
     rows = [head]
-    for layer in report["layers"]:
+    for layer in gathered(report["layers"]):
         rows.append(
             [
                 shortened(layer["name"]),
                 layer["op"] or UNKNOWN,
                 f"{layer['rows']} x {layer['columns']}",
+                *[count(layer.get("uses"))][:often],
                 count(layer["tiles"]),
                 change(layer["mzis_reference"], layer["mzis"]),
                 change(layer["phases_reference"], layer["phases_active"]),
@@ -63,6 +67,7 @@ def layers(report: Row, *, color: bool) -> str:
             "total",
             "",
             "",
+            *[""][:often],
             count(sum(layer["tiles"] for layer in report["layers"])),
             change(report["mzis_reference"], report["mzis"]),
             change(report["phases_reference"], report["phases_active"]),
@@ -70,7 +75,7 @@ def layers(report: Row, *, color: bool) -> str:
             number(report["max_rel_error"]),
         ]
     )
-    lines = table(rows, right=(False, False, True, True, True, True, True, True)).splitlines()
+    lines = table(rows, right=(False, False, *[True] * (len(head) - 2))).splitlines()
     lines[0] = paint(lines[0], "dim", color=color)
     lines[-1] = paint(lines[-1], "bold", color=color)
     return "\n".join(lines) + "\n"
@@ -189,19 +194,21 @@ def model(described: Row) -> str:
     if described["history"]:
         text += f"  passes so far: {','.join(described['history'])}\n"
     compiled = described["mzis"] is not None
-    rows = [["layer", "op", "matrix", "tiles", "MZIs", "phases"]]
+    often = used_often(described["layers"])
+    rows = [["layer", "op", "matrix", *["uses"][:often], "tiles", "MZIs", "phases"]]
     rows += [
         [
             shortened(layer["name"]),
             layer["op"] or UNKNOWN,
             f"{layer['rows']} x {layer['columns']}",
+            *[count(layer.get("uses"))][:often],
             count(layer["tiles"]),
             *_sizes(layer, compiled=compiled),
         ]
-        for layer in described["layers"]
+        for layer in gathered(described["layers"])
     ]
-    rows.append(["total", "", "", "", *_sizes(described, compiled=compiled)])
-    text += table(rows, right=(False, False, True, True, True, True))
+    rows.append(["total", "", "", *[""][:often], "", *_sizes(described, compiled=compiled)])
+    text += table(rows, right=(False, False, *[True] * (len(rows[0]) - 2)))
     if not compiled:
         text += "MZIs and phases are those of the textbook chip\n"
     return text + electronic(described)
@@ -225,7 +232,24 @@ def emulated(found: Row, *, color: bool) -> str:
         text += f"top-1 answers that changed: {found['changed_answers']:.2%}\n"
     if found["accuracy"] is not None:
         text += paint(accuracy(found), "bold", color=color) + "\n"
-    return text
+    return text + (imperfect(found["imperfect"]) if found["imperfect"] else "")
+
+
+def imperfect(found: Row) -> str:
+    """Mean, spread and worst of imperfect copies."""
+    sizes = " ".join(f"{name}={size:g}" for name, size in found["sizes"].items()) or "none"
+    text = f"{found['copies']} imperfect copies ({sizes}; seed {found['seed']}):\n"
+    rows = [["", "mean", "sigma", "worst"]]
+    for name, title in (
+        ("accuracy", "accuracy"),
+        ("changed_answers", "changed answers"),
+        ("rel_error", "relative error"),
+    ):
+        values = [found[f"{name}_{kind}"] for kind in ("mean", "std", "worst")]
+        if values[0] is not None:
+            told = number if name == "rel_error" else percent
+            rows.append([f"  {title}", *(told(value) for value in values)])
+    return text + table(rows, right=(False, True, True, True))
 
 
 def accuracy(row: Row) -> str:

@@ -32,8 +32,18 @@ def run_command(arguments: argparse.Namespace) -> int:
 
     from onnx2mzi.driver.compare import run_on_data
 
-    found, outputs = run_on_data(Path(arguments.directory), Path(arguments.data))
     log = Log(0 if arguments.quiet else 1)
+    try:
+        found, outputs = run_on_data(
+            Path(arguments.directory),
+            Path(arguments.data),
+            imperfect=arguments.imperfect,
+            copies=arguments.copies,
+            seed=arguments.seed,
+            progress=log.progress,
+        )
+    finally:
+        log.close()
     for note in found.pop("notes"):
         log.say(note)
     if arguments.output is not None:

@@ -1,14 +1,16 @@
 """A compiled chip on data, and two chips side by side."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from onnx2mzi.driver.compile import Compiled, host_of, load
+from onnx2mzi.driver.copies import imperfections_of, on_copies
 from onnx2mzi.driver.measure import compared
 from onnx2mzi.emulate.data import load_data
-from onnx2mzi.errors import InputError
+from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.ir import identical
 
 Row = dict[str, Any]
@@ -24,11 +26,23 @@ COMPARED = (
 COMPARED_LAYER = ("mzis", "phases_active", "phases_passive", "power_mw", "max_rel_error")
 
 
-def run_on_data(directory: Path, data: Path) -> tuple[Row, dict[str, np.ndarray]]:
+def run_on_data(
+    directory: Path,
+    data: Path,
+    *,
+    imperfect: str | None = None,
+    copies: int = 20,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> tuple[Row, dict[str, np.ndarray]]:
     """The ideal chip on samples: figures against the network that was asked for, and outputs.
 
-    Raises InputError for a folder or data that do not fit.
+    With `imperfect` (see copies.imperfections_of) also figures of imperfect copies. Raises
+    InputError for a folder or data that do not fit, UsageError for imperfections.
     """
+    sizes = None if imperfect is None else imperfections_of(imperfect)
+    if copies < 1:
+        raise UsageError("at least one copy is needed", where="--copies")
     chip = load(directory)
     samples = load_data(data, host_of(chip.program))
     outputs = chip.run(samples.inputs)
@@ -48,6 +62,9 @@ def run_on_data(directory: Path, data: Path) -> tuple[Row, dict[str, np.ndarray]
             "accuracy": found.accuracy,
             "accuracy_drop": drop,
             "changed_answers": found.changed_answers,
+            "imperfect": None
+            if sizes is None
+            else on_copies(chip, samples, sizes, copies=copies, seed=seed, progress=progress),
             "notes": list(samples.notes),
         },
         outputs,

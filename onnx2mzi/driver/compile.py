@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,8 @@ class Compiled:
 
     def run_original(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs with the matrices that the model asks for."""
-        return self.runner.run({}, self.program.layers, self._named(inputs))
+        asked = [replace(layer, offset=None) for layer in self.program.layers]
+        return self.runner.run({}, asked, self._named(inputs))
 
     def save(
         self,

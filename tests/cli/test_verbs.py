@@ -56,6 +56,40 @@ def test_run(cli: Cli, chips: Path) -> None:
     assert told["max_rel_error"] < 1e-6
 
 
+def test_run_on_imperfect_copies(cli: Cli, chips: Path) -> None:
+    words = ("run", "exact", "--data", "x.npz", "--copies", "3", "--imperfect")
+    said = cli(*words, "phase_rad=0.05 split_rad=0.01")
+    assert said.code == 0
+    assert "\n3 imperfect copies (phase_rad=0.05 split_rad=0.01; seed 0):\n" in said.out
+    assert re.search(r"^  accuracy +\d+\.\d % +\d+\.\d % +\d+\.\d %$", said.out, re.M)
+    told = json.loads(cli(*words, "phase_rad=0.05", "--json").out)["imperfect"]
+    again = json.loads(cli(*words, "phase_rad=0.05", "--json").out)["imperfect"]
+    other = json.loads(cli(*words, "phase_rad=0.05", "--json", "--seed", "1").out)["imperfect"]
+    assert told == again
+    assert told["rel_error_mean"] != other["rel_error_mean"]
+    assert 0 < told["rel_error_mean"] <= told["rel_error_worst"]
+    ideal = json.loads(cli(*words, "", "--json").out)["imperfect"]
+    assert ideal["rel_error_worst"] < 1e-6
+    assert cli(*words, "typical").code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--imperfect", "phase=1"), "imperfect has no option 'phase' (did you mean 'phase_rad'?"),
+        (("--imperfect", "gamma=x"), "imperfect: option 'gamma' is 'x', not a number"),
+        (("--imperfect", "gamma=-1"), "--imperfect: gamma must be finite and not negative"),
+        (("--imperfect", "typical", "--copies", "0"), "--copies: at least one copy is needed"),
+    ],
+)
+def test_imperfections_that_are_refused(
+    cli: Cli, chips: Path, words: tuple[str, ...], message: str
+) -> None:
+    said = cli("run", "exact", "--data", "x.npz", *words)
+    assert said.code == 2
+    assert message in said.err
+
+
 def test_check(cli: Cli, chips: Path) -> None:
     said = cli("check", "exact")
     assert (said.code, said.err) == (0, "")

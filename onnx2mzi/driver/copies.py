@@ -1,0 +1,76 @@
+"""Imperfect copies of a compiled chip on data: how good the chips are that come back."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import make_dataclass
+from typing import Any
+
+import numpy as np
+
+from onnx2mzi.driver.compile import Compiled
+from onnx2mzi.emulate.accuracy import accuracy, disagreement, relative_error, score_output
+from onnx2mzi.emulate.data import Dataset
+from onnx2mzi.emulate.imperfect import How, imperfect_program
+from onnx2mzi.errors import UsageError
+from onnx2mzi.physics.imperfection import SIZES, TYPICAL, Imperfections
+from onnx2mzi.pipeline.spec import build, parse_items
+
+OPTION = "--imperfect"
+
+Row = dict[str, Any]
+
+_SIZES = make_dataclass("imperfect", [(name, float, 0.0) for name in SIZES], frozen=True)
+
+
+def imperfections_of(text: str) -> Imperfections:
+    """`typical`, or sizes as in `phase_rad=0.02 split_rad=0.01`. Raises UsageError."""
+    if text.strip() == "typical":
+        return TYPICAL
+    (item,) = parse_items(f"imperfect{{{text}}}")
+    # Sizes are numbers; drivers with few bits are what the pass quantize is for.
+    given: Any = build(item, _SIZES)
+    try:
+        return Imperfections(**{name: getattr(given, name) for name in SIZES})
+    except ValueError as error:
+        raise UsageError(str(error), where=OPTION) from None
+
+
+def on_copies(
+    chip: Compiled,
+    samples: Dataset,
+    sizes: Imperfections,
+    *,
+    copies: int,
+    seed: int,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Row:
+    """Figures of `copies` chips with imperfections drawn from `seed`, against the network that
+    was asked for: accuracies where there are labels, answers that change, relative errors."""
+    drawn = imperfect_program(chip.program, chip.emission.technology)
+    asked = chip.run_original(samples.inputs)
+    scores = score_output(asked) is not None
+    found: dict[str, list[float]] = {"accuracy": [], "changed_answers": [], "rel_error": []}
+    for copy in range(copies):
+        progress("imperfect copies", copy, copies)
+        (matrices,) = drawn.matrices(How(sizes, seed=seed), [copy])
+        outputs = chip.runner.run(matrices, chip.program.layers, samples.inputs)
+        found["rel_error"].append(relative_error(outputs, asked))
+        if scores:
+            found["changed_answers"].append(disagreement(outputs, asked))
+        if scores and samples.labels is not None:
+            found["accuracy"].append(accuracy(outputs, samples.labels))
+    return {"copies": copies, "seed": seed, "sizes": _sizes(sizes)} | _figures(found)
+
+
+def _figures(found: Mapping[str, list[float]]) -> Row:
+    row: Row = {}
+    for name, values in found.items():
+        worst = min if name == "accuracy" else max
+        row[f"{name}_mean"] = float(np.mean(values)) if values else None
+        row[f"{name}_std"] = float(np.std(values)) if values else None
+        row[f"{name}_worst"] = float(worst(values)) if values else None
+    return row
+
+
+def _sizes(sizes: Imperfections) -> Row:
+    """What is not ideal."""
+    return {name: getattr(sizes, name) for name in SIZES if getattr(sizes, name) != 0}
