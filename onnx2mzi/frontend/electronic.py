@@ -9,7 +9,6 @@ from onnx2mzi.frontend.lowerings import LOWERINGS
 from onnx2mzi.frontend.names import node_label
 from onnx2mzi.ir import Electronic, Loc
 
-_RECURRENT = "recurrent layers are not compiled yet"
 _QUANTIZED = "quantized products are not compiled yet"
 _FUSED = "this fused operator of onnxruntime is not compiled; export the model unoptimized"
 
@@ -17,9 +16,6 @@ _FUSED = "this fused operator of onnxruntime is not compiled; export the model u
 UNSUPPORTED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("", "DeformConv"): "its kernel is bent by what is computed at run time",
-        ("", "LSTM"): _RECURRENT,
-        ("", "GRU"): _RECURRENT,
-        ("", "RNN"): _RECURRENT,
         ("", "QLinearMatMul"): _QUANTIZED,
         ("", "QLinearConv"): _QUANTIZED,
         ("", "MatMulInteger"): _QUANTIZED,

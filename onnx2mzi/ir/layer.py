@@ -32,7 +32,7 @@ class DenseTile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactoredTile:
-    """weight = u diag(s) vh with orthonormal columns of u (m, r) and rows of vh (r, n), s > 0."""
+    """weight = u diag(s) vh with orthonormal columns of u (m, r) and rows of vh (r, n), s >= 0."""
 
     outputs: Index
     inputs: Index

@@ -161,15 +161,15 @@ def dense_problems(tile: DenseTile, where: str) -> Problems:
 
 
 def factored_problems(tile: FactoredTile, where: str) -> Problems:
-    """A factored tile: shapes, finite entries, positive singular values."""
+    """A factored tile: shapes, finite entries, no negative singular values."""
     rank = tile.s.size
     yield from _shape(where, "s", tile.s, (rank,))
     yield from _shape(where, "u", tile.u, (tile.outputs.size, rank))
     yield from _shape(where, "vh", tile.vh, (rank, tile.inputs.size))
     for what, array in (("u", tile.u), ("s", tile.s), ("vh", tile.vh)):
         yield from _finite(where, what, array)
-    if (tile.s <= 0).any():
-        yield Problem(where, "a singular value is not positive")
+    if (tile.s < 0).any():
+        yield Problem(where, "a singular value is negative")
 
 
 def mesh_tile_problems(tile: MeshTile, ports: int, where: str) -> Problems:

@@ -126,7 +126,7 @@ WRONG_TILES = [
     ),
     (
         program(replace(FACTORED, s=np.array([-1.0])), Stage.LINEAR),
-        "a singular value is not positive",
+        "a singular value is negative",
     ),
     (
         program(replace(FACTORED, vh=np.ones((2, 4))), Stage.LINEAR),

@@ -48,6 +48,9 @@ def lower_gemm(node: NodeProto, scope: Scope) -> Lowered | Stays | None:
         flags = {"transA": 0, "transB": int(turned_b)}
     kept = helper.make_node("Gemm", inputs if bias else inputs[:2], list(node.output), node.name)
     kept.attribute.extend(helper.make_attribute(key, flag) for key, flag in flags.items())
+    # Gemm of opset 6 has one more.
+    known = ("alpha", "beta", *flags)
+    kept.attribute.extend(entry for entry in node.attribute if entry.name not in known)
     if bias and beta != 1.0:
         kept.attribute.append(helper.make_attribute("beta", beta))
     return Lowered((part,), (kept,))
