@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
 from onnx2mzi.ir import (
@@ -31,6 +32,10 @@ from onnx2mzi.ir import (
 from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, ShifterState
+
+# A busy machine is no failure.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 MakeMesh = Callable[..., Mesh]
 MakeTile = Callable[..., MeshTile]
