@@ -232,7 +232,24 @@ def emulated(found: Row, *, color: bool) -> str:
         text += f"top-1 answers that changed: {found['changed_answers']:.2%}\n"
     if found["accuracy"] is not None:
         text += paint(accuracy(found), "bold", color=color) + "\n"
-    return text
+    return text + (imperfect(found["imperfect"]) if found["imperfect"] else "")
+
+
+def imperfect(found: Row) -> str:
+    """Mean, spread and worst of imperfect copies."""
+    sizes = " ".join(f"{name}={size:g}" for name, size in found["sizes"].items()) or "none"
+    text = f"{found['copies']} imperfect copies ({sizes}; seed {found['seed']}):\n"
+    rows = [["", "mean", "sigma", "worst"]]
+    for name, title in (
+        ("accuracy", "accuracy"),
+        ("changed_answers", "changed answers"),
+        ("rel_error", "relative error"),
+    ):
+        values = [found[f"{name}_{kind}"] for kind in ("mean", "std", "worst")]
+        if values[0] is not None:
+            told = number if name == "rel_error" else percent
+            rows.append([f"  {title}", *(told(value) for value in values)])
+    return text + table(rows, right=(False, True, True, True))
 
 
 def accuracy(row: Row) -> str:
