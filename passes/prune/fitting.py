@@ -23,8 +23,10 @@ CHANGES_PER_FALL = 2.0
 # there.
 FAR = 20.0
 
-# Thinning starts from the plan that uses up this share of the limit: thinning costs less.
-START = 0.5
+# Thinning starts from the plan that uses up this share of the limit (it is the better way to use
+# up the rest), and if the tiles of all tries together are no more than `SMALL` from others too.
+STARTS = (0.5, 0.25, 1.0)
+SMALL = 16
 # Error at which layers are compared, as a share of the power of a layer's outputs.
 PROBE = 1e-2
 # Price of an error that moves a layer's outputs by all their power, log10 of phases, and how
@@ -108,18 +110,22 @@ def fit(
     None if not even the first plan is good enough.
     """
     search = Search.of(network, goal, ports=ports, seed=seed, progress=progress)
-    thick = search.start(START if goal.most_tiles else 1.0)
-    found = [search.sheets(end) for end in [search.start(1.0)] if end is not None]
-    if thick is not None and goal.most_tiles:
-        sheets = search.sheets(thick)
-        count = sum(len(sheet.tiles) for layer in sheets for sheet in layer)
-        if count <= goal.most_tiles:
-            found.append(search.thinned(sheets))
-    if not found:
+    end = search.start(1.0)
+    if end is None:
         return None
-    names = [layer.name for layer in network.layers]
-    best = min(found, key=sheets_phases)
-    return dict(zip(names, best, strict=True))
+    best = search.sheets(end)
+    spent = 0
+    for share in STARTS:
+        start = search.start(share)
+        if start is None:
+            continue
+        whole = search.sheets(start)
+        tiles = sum(len(sheet.tiles) for layer in whole for sheet in layer)
+        spent += tiles
+        if tiles > goal.most_tiles or (share != STARTS[0] and spent > SMALL):
+            break
+        best = min(best, search.thinned(whole), key=search.cost)
+    return dict(zip((layer.name for layer in network.layers), best, strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -213,6 +219,13 @@ class Search:
             if fits:
                 best = found
         return best
+
+    def cost(self, found: Sequence[Sequence[Sheet]]) -> float:
+        """Phases, or if these are given how far the network is from the original."""
+        if self.goal.most_phases is None:
+            return sheets_phases(found)
+        enough = sheets_phases(found) <= self.goal.most_phases
+        return fit_error(self.network)(self.products(found)) if enough else np.inf
 
     def products(self, found: Sequence[Sequence[Sheet]]) -> dict[str, Matrix]:
         """What the sheets multiply by, by layer."""

@@ -1,12 +1,14 @@
 """The algorithms behind `prune`, each against its definition."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnx2mzi.ir import MeshTile
 from onnx2mzi.kernels import BalancedMesh, build, decompose_columns, decompose_rows
 from onnx2mzi.passes.drawing import DrawingRules
 from onnx2mzi.passes.prune.baselines import (
@@ -27,7 +29,7 @@ from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
 from onnx2mzi.passes.prune.thin import Metric, settled, thinned
 from onnx2mzi.passes.prune.thinning import product, shortened, thinned_layer
 from onnx2mzi.passes.prune.weights import nearest
-from onnx2mzi.physics.arrays import Matrix, Real
+from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.shifter import Drive, Passive
 from onnx2mzi.pipeline.census import tile_census
 from onnx2mzi.tech import Detection
@@ -64,15 +66,15 @@ def test_energy_is_the_mean_square_of_the_outputs(rng: np.random.Generator) -> N
 
 
 def test_elimination_counts_what_compensation_leaves(rng: np.random.Generator) -> None:
-    w, c = rng.standard_normal((4, 8)), moment(inputs_of(8, rng))
+    w, c = rng.standard_normal((4, 8)), moment(inputs_of(8, rng)).real
     order, spent = elimination(w, c)
     assert sorted(order) == list(range(8))
     assert all(a <= b for a, b in pairwise(spent))
     for gone in range(8):
         keep = np.sort(order[gone + 1 :])
-        error = -w.copy()
+        error = -w
         if len(keep):
-            error[:, keep] += restricted(w, c, keep)
+            error[:, keep] = (restricted(w, c, keep) - w[:, keep]).real
         assert spent[gone] == pytest.approx(energy(error, c).sum())
 
 
@@ -88,10 +90,10 @@ def test_an_input_that_is_never_lit_goes_first(rng: np.random.Generator) -> None
 def test_factors_lose_exactly_the_spectrum_that_is_cut(
     rng: np.random.Generator, real: bool
 ) -> None:
-    w: Matrix = rng.standard_normal((5, 7))
+    w: Any = rng.standard_normal((5, 7))
     if not real:
         w = w + 1j * rng.standard_normal((5, 7))
-    c = moment(inputs_of(7, rng))
+    c = moment(inputs_of(7, rng)).real
     a, b = factors(w, c, 2)
     assert a.shape == (5, 2)
     assert np.allclose(a.conj().T @ a, np.eye(2))
@@ -99,9 +101,7 @@ def test_factors_lose_exactly_the_spectrum_that_is_cut(
 
 
 @settings(deadline=None, max_examples=30)
-@given(
-    m=st.integers(1, 22), n=st.integers(1, 22), rank=st.integers(1, 9), seed=st.integers(0, 99)
-)
+@given(m=st.integers(1, 22), n=st.integers(1, 22), rank=st.integers(1, 9), seed=st.integers(0, 99))
 def test_sheets_hold_the_matrix_in_as_many_phases_as_foretold(
     m: int, n: int, rank: int, seed: int
 ) -> None:
@@ -115,9 +115,10 @@ def test_sheets_hold_the_matrix_in_as_many_phases_as_foretold(
     assert len(found) == (2 if split_pays(m, n, rank, 8) else 1)
     rules = DrawingRules(Drive.ARM_CHOICE, Passive.COMMON, Detection.IQ)
     active = sum(
-        tile_census(tile, p_pi_mw=1.0).phases_active  # type: ignore[arg-type]
+        tile_census(tile, p_pi_mw=1.0).phases_active
         for sheet in found
         for tile in sheet.drawn(rules).tiles
+        if isinstance(tile, MeshTile)
     )
     assert active == sheets_phases([found]) == matrix_phases(m, n, rank, 8)
 
@@ -159,7 +160,7 @@ def test_slopes_are_derivatives(rng: np.random.Generator) -> None:
 
 
 def test_gradient_and_hessian_are_those_of_the_error(rng: np.random.Generator) -> None:
-    tile, c = real_tile_of(rng.standard_normal((4, 6)), 3), moment(inputs_of(6, rng))
+    tile, c = real_tile_of(rng.standard_normal((4, 6)), 3), moment(inputs_of(6, rng)).real
     half = rng.standard_normal((4, 4))
     metric = Metric(rng.standard_normal((4, 6)), half @ half.T, c)
     left, right = slopes(tile)
@@ -171,7 +172,7 @@ def test_gradient_and_hessian_are_those_of_the_error(rng: np.random.Generator) -
 
 
 def test_thinned_tiles_are_what_they_say(rng: np.random.Generator) -> None:
-    w, c = rng.standard_normal((8, 9)), moment(inputs_of(9, rng))
+    w, c = rng.standard_normal((8, 9)), moment(inputs_of(9, rng)).real
     metric = Metric(w, np.eye(8), c)
     path = thinned(real_tile_of(w, 8), metric, rate=200 / energy(w, c).sum())
     assert len(path) > 3
@@ -184,7 +185,7 @@ def test_thinned_tiles_are_what_they_say(rng: np.random.Generator) -> None:
 
 
 def test_surgery_beats_magnitude(rng: np.random.Generator) -> None:
-    w, c = rng.standard_normal((10, 12)), moment(inputs_of(12, rng))
+    w, c = rng.standard_normal((10, 12)), moment(inputs_of(12, rng)).real
     tile, metric = real_tile_of(w, 10), Metric(w, np.eye(10), c)
     total = float(energy(w, c).sum())
     way = next(t for t in thinned(tile, metric, rate=100 / total) if t.alive.mean() < 0.6)
@@ -195,7 +196,7 @@ def test_surgery_beats_magnitude(rng: np.random.Generator) -> None:
 
 
 def test_settling_only_makes_better_and_leaves_the_gone_alone(rng: np.random.Generator) -> None:
-    w, c = rng.standard_normal((6, 6)), moment(inputs_of(6, rng))
+    w, c = rng.standard_normal((6, 6)), moment(inputs_of(6, rng)).real
     metric = Metric(w, np.eye(6), c)
     way = thinned(real_tile_of(w, 6), metric, rate=300 / energy(w, c).sum())[3]
     better, _ = settled(way, metric, steps=5, damping=1e-3)
@@ -232,14 +233,14 @@ def test_settled_tile_keeps_the_matrix_whatever_signs_amplitudes_have(
 
 
 def test_shortened_to_a_price(rng: np.random.Generator) -> None:
-    w, c = rng.standard_normal((6, 8)), moment(inputs_of(8, rng))
+    w, c = rng.standard_normal((6, 8)), moment(inputs_of(8, rng)).real
     metric = Metric(w, np.eye(6), c)
     assert np.allclose(shortened(metric, 1e12).matrix, w, atol=1e-6)
     assert len(shortened(metric, 1e-12).s) == 1
 
 
 def test_tiles_of_a_row_make_up_for_each_other(rng: np.random.Generator) -> None:
-    w, c = rng.standard_normal((8, 24)), moment(inputs_of(24, rng))
+    w, c = rng.standard_normal((8, 24)), moment(inputs_of(24, rng)).real
     total, price = float(energy(w, c).sum()), 1e3
     whole = sheets(w, rank=8, ports=8)
     found = thinned_layer(w, whole, c, price=price)
@@ -258,9 +259,7 @@ def test_tiles_of_a_row_make_up_for_each_other(rng: np.random.Generator) -> None
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    m=st.integers(1, 20), n=st.integers(1, 20), limit=st.floats(0, 0.9), seed=st.integers(0, 9)
-)
+@given(m=st.integers(1, 20), n=st.integers(1, 20), limit=st.floats(0, 0.9), seed=st.integers(0, 9))
 def test_nearest_keeps_its_bound(m: int, n: int, limit: float, seed: int) -> None:
     w = np.random.default_rng(seed).standard_normal((m, n))
     found, rank = nearest(w, limit=limit, ports=8)

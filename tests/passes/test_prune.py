@@ -1,0 +1,200 @@
+"""The pass `prune`: its promises with and without data, and what it saves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from onnx2mzi.emulate.data import Dataset
+from onnx2mzi.emulate.network import Network
+from onnx2mzi.emulate.transfer import program_matrices
+from onnx2mzi.ir import LinearLayer, Loc, Operand, Program, Stage, identical
+from onnx2mzi.ir.verify import verify
+from onnx2mzi.passes.canonicalize import Canonicalize
+from onnx2mzi.passes.decompose import Decompose
+from onnx2mzi.passes.prune.links import readers
+from onnx2mzi.passes.prune.prune import Prune
+from onnx2mzi.passes.svd import Svd
+from onnx2mzi.passes.tile import Tile
+from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.pipeline.base import Budgeted, Context
+from onnx2mzi.pipeline.census import layer_census, reference_phases
+from onnx2mzi.tech import load_technology
+
+Arrays = Mapping[str, Any]
+
+
+@dataclass
+class Relus:
+    """What `HostRunner` does, for layers in a chain with ReLUs in between.
+
+    With `skip` the first layer's outputs are also added to the network's.
+    """
+
+    skip: bool = False
+    runs: int = field(default=0)
+
+    def run(
+        self, matrices: Mapping[str, Matrix], layers: Sequence[LinearLayer], inputs: Arrays
+    ) -> dict[str, Any]:
+        return {"y": self._all(matrices, layers, inputs)[1]}
+
+    def layer_inputs(
+        self, matrices: Mapping[str, Matrix], layers: Sequence[LinearLayer], inputs: Arrays
+    ) -> dict[str, Any]:
+        return self._all(matrices, layers, inputs)[0]
+
+    def _all(
+        self, matrices: Mapping[str, Matrix], layers: Sequence[LinearLayer], inputs: Arrays
+    ) -> tuple[dict[str, Any], Any]:
+        self.runs += 1
+        x, met = np.asarray(inputs["x"], float).T, {}
+        first = None
+        for layer in layers:
+            met[layer.name] = x
+            y = matrices.get(layer.name, layer.weight) @ x
+            first = y if first is None else first
+            x = np.maximum(y, 0.0)
+        if self.skip and first is not None:
+            y = y + first.sum(0)
+        return met, np.asarray(y.T, np.float64)
+
+
+def program_of(weights: Sequence[Matrix], ports: int = 8) -> Program:
+    layers = tuple(
+        LinearLayer(
+            f"fc{k}", w, Operand(f"x{k}", -1, f"w{k}", False, "float64"), Loc("m", f"fc{k}")
+        )
+        for k, w in enumerate(weights)
+    )
+    return Program("m", Stage.LINEAR, ports, layers)
+
+
+def context(network: Network | None = None) -> Context:
+    return Context(load_technology("cornerstone_si220"), network=network)
+
+
+def lowered(program: Program, *, canonical: bool = True) -> Program:
+    ctx = context()
+    for step in (Tile(), Svd(), Decompose(), *([Canonicalize()] if canonical else [])):
+        program = step.run(program, ctx)
+    return program
+
+
+def active(program: Program) -> int:
+    return sum(layer_census(layer, p_pi_mw=1.0).phases_active for layer in program.layers)
+
+
+def classifier(*, skip: bool = False, labels: bool = False) -> tuple[Program, Network]:
+    """A network 20 -> 14 -> 5 that was made to tell five clusters of few dimensions apart."""
+    rng = np.random.default_rng(3)
+    kind = rng.integers(0, 5, 400)
+    centres, frame = 3 * rng.standard_normal((5, 6)), rng.standard_normal((6, 20))
+    x = (centres[kind] + 0.6 * rng.standard_normal((400, 6))) @ frame
+    x += 0.1 * rng.standard_normal(x.shape)
+    w = rng.standard_normal((14, 20)) / 4
+    hidden = np.maximum(x @ w.T, 0.0)
+    out = np.linalg.lstsq(hidden, np.eye(5)[kind], rcond=None)[0].T
+    program = program_of([w, np.asarray(out, np.float64)])
+    y = kind if labels else None
+    data = Dataset({"x": x}, y)
+    network = Network(
+        cast(Any, Relus(skip)),
+        program.layers,
+        data.take(slice(0, None, 2)),
+        data.take(slice(1, None, 2)),
+    )
+    return program, network
+
+
+@pytest.mark.parametrize("budget", [0.0, 1e-2, 0.3])
+@pytest.mark.parametrize("real", [True, False])
+def test_without_data_every_matrix_keeps_the_budget(budget: float, real: bool) -> None:
+    rng = np.random.default_rng(0)
+    w: Any = rng.standard_normal((11, 19)) * np.geomspace(1, 1e-3, 19)
+    if not real:
+        w = w * np.exp(1j * rng.uniform(0, 6, w.shape))
+    program = lowered(program_of([w]))
+    step = Prune(budget=budget)
+    after = step.run(program, context())
+    assert step.effect(program) == Budgeted(error=budget, drop=step.max_drop)
+    found = program_matrices(after)["fc0"]
+    assert np.linalg.norm(found - w) <= max(budget, 1e-9) * np.linalg.norm(w)
+    assert active(after) <= active(program)
+    assert not verify(after)
+    if budget == 0.3:
+        assert active(after) < 0.6 * active(program)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+@pytest.mark.parametrize("method", ["obs", "ports", "truncate", "magnitude"])
+def test_with_data_the_network_keeps_its_answers(method: str, labels: bool) -> None:
+    program, network = classifier(labels=labels)
+    step = Prune(method=method, max_drop=0.02)
+    after = step.run(lowered(program), context(network))
+    assert network.distance(program_matrices(after)) <= 0.02
+    assert not verify(after)
+
+
+def test_surgery_saves_most() -> None:
+    program, network = classifier()
+    mesh = lowered(program)
+    phases = {
+        method: active(Prune(method=method, max_drop=0.02).run(mesh, context(network)))
+        for method in ("obs", "ports", "truncate", "magnitude")
+    }
+    assert phases["obs"] < 0.95 * phases["ports"]
+    assert phases["ports"] < 0.8 * min(phases["truncate"], phases["magnitude"])
+
+
+def test_target_is_met() -> None:
+    program, network = classifier()
+    reference = sum(reference_phases((14, 20), 8) for _ in range(1)) + reference_phases((5, 14), 8)
+    step = Prune(target=0.9)
+    after = step.run(lowered(program), context(network))
+    assert active(after) <= 0.1 * reference
+    assert step.effect(program) == Budgeted(error=step.budget, drop=1.0)
+    assert network.distance(program_matrices(after)) < 0.5
+
+
+def test_the_same_run_gives_the_same_program() -> None:
+    program, network = classifier()
+    mesh = lowered(program)
+    one, two = (Prune(max_drop=0.02).run(mesh, context(network)) for _ in range(2))
+    assert identical(one.layers, two.layers)
+
+
+def test_no_tiles_to_thin_is_ports_only() -> None:
+    program, network = classifier()
+    mesh = lowered(program)
+    step = Prune(max_drop=0.02)
+    assert identical(
+        replace(step, most_tiles=0).run(mesh, context(network)).layers,
+        replace(step, method="ports").run(mesh, context(network)).layers,
+    )
+
+
+def test_readers_are_found_by_asking() -> None:
+    _, network = classifier()
+    assert readers(network, ["fc0", "fc1"]) == [1, None]
+
+
+def test_an_output_that_somebody_else_reads_stays_lit() -> None:
+    program, network = classifier(skip=True)
+    assert readers(network, ["fc0", "fc1"]) == [None, None]
+    after = Prune(method="ports", max_drop=0.02).run(lowered(program), context(network))
+    found = program_matrices(after)["fc0"]
+    assert (np.abs(found).max(axis=1) > 0).all()
+
+
+def test_a_network_that_cannot_lose_anything_is_left_as_it_is() -> None:
+    rng = np.random.default_rng(1)
+    program = program_of([rng.standard_normal((2, 6))])
+    data = Dataset({"x": rng.standard_normal((40, 6)) * 1e-3})
+    network = Network(cast(Any, Relus()), program.layers, data, data)
+    mesh = lowered(program)
+    after = Prune(max_drop=0.0).run(mesh, context(network))
+    assert network.distance(program_matrices(after)) == 0.0
+    assert active(after) <= active(mesh)
