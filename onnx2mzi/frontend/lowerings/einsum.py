@@ -66,6 +66,9 @@ def _lowered(
     if _REST in mine:
         if weight.ndim != len(mine) - 1:
             return Stays("its weight has dimensions without a letter")
+        # onnxruntime's shape inference crashes on some of these.
+        if _REST in other and scope.ranks.get(source, len(other) - 1) != len(other) - 1:
+            raise scope.error("'...' in its equation stands for other dimensions in each operand")
         mine = tuple(letter for letter in mine if letter != _REST)
     if weight.ndim != len(mine):
         raise scope.error(f"weight '{name}' has shape {list(weight.shape)} for '{''.join(mine)}'")
