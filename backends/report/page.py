@@ -188,6 +188,18 @@ def _cards(report: Row) -> Markup:
     if accuracy is not None:
         was = f"was {text.percent(report['accuracy_reference'], 2)}"
         small.append(_card("Accuracy", text.percent(accuracy, 2), was))
+    fabricated = report.get("accuracy_fabricated_mean")
+    if fabricated is not None:
+        spread = f"± {text.percent(report['accuracy_fabricated_std'], 2)}"
+        good = f"yield {text.percent(report['accuracy_fabricated_yield'], 0)}"
+        title = report["fabricated_on"]
+        small.append(
+            el(
+                "div",
+                _card("Accuracy as fabricated", text.percent(fabricated, 2), f"{spread}, {good}"),
+                title=title,
+            )
+        )
     small += [
         _card(
             "Output error, worst",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mzi.driver import measure
+from onnx2mzi.driver.fabricated import with_fabrication
 from onnx2mzi.driver.options import Ears, Options, check_numbers, passive_of, pipeline_of
 from onnx2mzi.driver.output import need_manifest, staged, write_manifest
 from onnx2mzi.driver.plugins import BACKENDS, technology
@@ -57,6 +58,15 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
     )
     result = pipeline.run(program, context, ears.watch)
     found = measure.measured(model, result, runner, samples)
+    found = with_fabrication(
+        found,
+        result.program,
+        target,
+        runner,
+        samples,
+        seed=options.seed,
+        drop=options.max_drop,
+    )
     has_data = options.data is not None or options.test is not None
     measure.judge(found, lossless=result.lossless, options=options, has_data=has_data)
     if options.max_drop is not None and not has_data:

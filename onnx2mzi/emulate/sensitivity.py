@@ -8,6 +8,7 @@ devices together.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def _compressed(x: Matrix) -> Matrix:
     if count <= n:
         return np.asarray(scaled)
     factor = np.asarray(np.linalg.qr(scaled.T, mode="r"), x.dtype)
-    return np.asarray(np.ascontiguousarray(factor.T), x.dtype)
+    return cast(Matrix, np.ascontiguousarray(factor.T))
 
 
 def _layer(item: LayerDevices, x: Matrix) -> list[BlockSensitivity]:

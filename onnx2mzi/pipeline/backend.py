@@ -29,7 +29,8 @@ class Measured:
 
     `max_abs_error` and `max_rel_error` compare the emulated chip with the original model on
     probe inputs (or the data), over all outputs. Accuracies are fractions; `changed_answers` is
-    the share of samples whose top-1 class is another one.
+    the share of samples whose top-1 class is another one. `accuracy_fabricated_*` are those of
+    chips with static fabrication errors, said in words by `fabricated_on`.
     """
 
     max_abs_error: float | None = None
@@ -39,6 +40,10 @@ class Measured:
     changed_answers: float | None = None
     samples: int | None = None
     measured_on: str = ""
+    accuracy_fabricated_mean: float | None = None
+    accuracy_fabricated_std: float | None = None
+    accuracy_fabricated_yield: float | None = None
+    fabricated_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
