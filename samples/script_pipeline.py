@@ -52,7 +52,7 @@ def shortened_layer(layer: LinearLayer, error: float) -> LinearLayer:
 @onnx2mzi.register_pass
 @dataclass(frozen=True, slots=True)
 class LowRank(Pass):
-    """Forgets the smallest singular values of every tile. Goes behind ``svd``."""
+    """Forgets the smallest singular values of every tile; goes behind svd."""
 
     name: ClassVar[str] = "low-rank"
     stage_in: ClassVar[Stage] = Stage.LINEAR
