@@ -55,7 +55,8 @@ def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
                 tiles += draw_tile(book, top, tile, places, name, where, placement.width_um)
     outline = technology.layers.outline
     size = (placement.width_um, placement.height_um)
-    top.add(gdstk.rectangle((0, 0), size, layer=outline[0], datatype=outline[1]))
+    if placement.blocks:
+        top.add(gdstk.rectangle((0, 0), size, layer=outline[0], datatype=outline[1]))
     used = {cell.name for cell in top.dependencies(True)}
     top.name = free_name(top.name, used)
     library.add(top, *tiles, *[cell for cell in book.made.values() if cell.name in used])

@@ -315,6 +315,13 @@ def test_the_mask_has_foundry_layers_alone_and_no_text(
         assert len(shapes[0]) == len(shapes[1]) > 0
 
 
+def test_a_chip_without_tiles_is_empty(make_program: MakeProgram, tmp_path: Path) -> None:
+    program = place_program(replace(make_program(0), layers=()), TECHNOLOGY)
+    assert program.placement is not None
+    assert (program.placement.width_um, program.placement.height_um) == (0.0, 0.0)
+    assert not top_of(written(program, TECHNOLOGY, tmp_path)).polygons
+
+
 def test_a_program_may_be_called_like_a_cell(make_program: MakeProgram, tmp_path: Path) -> None:
     technology = load_technology("siepic_ebeam")
     program = replace(place_program(make_program(1), technology), name="STAGE")
