@@ -120,7 +120,10 @@ def test_sheets_hold_the_matrix_in_as_many_phases_as_foretold(
         for tile in sheet.drawn(rules).tiles
         if isinstance(tile, MeshTile)
     )
-    assert active == sheets_phases([found]) == matrix_phases(m, n, rank, 8)
+    assert active == sheets_phases([found])
+    # A bare tile of rank + 1 rows is a full mesh, which does not profit from the zeros.
+    spare = rank if len(found) == 2 and min(m, 8) <= rank + 1 else 0
+    assert 0 <= active - matrix_phases(m, n, rank, 8) <= spare
 
 
 def test_grouped_tiles_hold_the_same_matrix(rng: np.random.Generator) -> None:
