@@ -5,6 +5,7 @@ One circuit a block (`L0_G0_T0_v`, `..._s`, `..._u`), one a tile that joins its 
 are electronic and not part of it. What a shifter makes is split over its arms as it is drawn.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -173,34 +174,42 @@ def circuits(program: Program) -> Iterator[tuple[str, Circuit]]:
     yield "top_level", Circuit({name: Instance(name, {}) for name, _ in names}, {}, ports)
 
 
-def netlist_lines(program: Program) -> Iterator[str]:
-    """The lines of netlist.yml."""
-    for position, layer in enumerate(program.layers):
-        yield f"# L{position} is layer {layer.name!r}"
+def netlist_text(program: Program) -> Iterator[str]:
+    """The text of netlist.yml in pieces, one a circuit."""
+    yield "".join(f"# L{k} is layer {layer.name!r}\n" for k, layer in enumerate(program.layers))
     for name, circuit in circuits(program):
-        yield f"{name}:"
-        yield "  instances:" if circuit.instances else "  instances: {}"
-        for key, instance in circuit.instances.items():
-            settings = ", ".join([f"{k}: {_number(v)}" for k, v in instance.settings.items()])
-            yield f"    {key}: {{component: {instance.component}, settings: {{{settings}}}}}"
-        for section, pairs in (("connections", circuit.connections), ("ports", circuit.ports)):
-            yield f"  {section}:" if pairs else f"  {section}: {{}}"
-            for key, value in pairs.items():
-                yield f"    {key}: {value}"
+        yield circuit_text(name, circuit)
 
 
-def _number(value: float) -> str:
-    """A float for YAML 1.1 readers, which take 1e-05 for a text: 1.0e-05."""
-    text = repr(value)
-    return text if "." in text else text.replace("e", ".0e")
+def circuit_text(name: str, circuit: Circuit) -> str:
+    """One circuit as YAML."""
+    instances = [
+        f"    {key}: {{component: {instance.component}, settings: {_settings(instance)}}}"
+        for key, instance in circuit.instances.items()
+    ]
+    lines = [f"{name}:", *_section("instances", instances)]
+    for section, pairs in (("connections", circuit.connections), ("ports", circuit.ports)):
+        lines += _section(section, [f"    {key}: {value}" for key, value in pairs.items()])
+    return "\n".join(lines) + "\n"
+
+
+def _section(name: str, lines: list[str]) -> list[str]:
+    return [f"  {name}:", *lines] if lines else [f"  {name}: {{}}"]
+
+
+def _settings(instance: Instance) -> str:
+    text = ", ".join([f"{key}: {value!r}" for key, value in instance.settings.items()])
+    # Readers of YAML 1.1 take 1e-05 for a text, and 1.0e-05 for a number.
+    return "{" + (_NO_POINT.sub(r"\1.0e", text) if "e-" in text else text) + "}"
+
+
+_NO_POINT = re.compile(r"(?<![\d.])(\d+)e")
 
 
 def write_netlist(program: Program, directory: Path) -> tuple[str, ...]:
     """Write netlist.yml into an existing directory; returns its name. Deterministic."""
     with (directory / NETLIST_FILE).open("w", encoding="utf-8", newline="\n") as file:
-        for line in netlist_lines(program):
-            file.write(line)
-            file.write("\n")
+        file.writelines(netlist_text(program))
     return (NETLIST_FILE,)
 
 
