@@ -30,15 +30,19 @@ def readers(network: Network, names: Sequence[str], seed: int = 0) -> list[int |
     weights; if nothing changes at the network's outputs, nobody else was reading.
     """
     matrices = {layer.name: layer.weight for layer in network.layers}
+    # Groups of one convolution, which feed one host input, never read each other.
+    nodes = {layer.name: layer.operand.binding for layer in network.layers}
     probe = _Probe(network, matrices)
     rng = np.random.default_rng(seed)
     found: list[int | None] = []
     taken: set[int] = set()
-    for at, name in enumerate(names):
+    for name in names:
         m = matrices[name].shape[0]
         reader = None
         for other in range(len(names)):
-            if other == at or other in taken or matrices[names[other]].shape[1] != m or m < 2:
+            if other in taken or matrices[names[other]].shape[1] != m or m < 2:
+                continue
+            if nodes[names[other]] == nodes[name]:
                 continue
             if _reads(probe, name, names[other], rng):
                 reader = other
