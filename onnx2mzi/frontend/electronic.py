@@ -9,17 +9,13 @@ from onnx2mzi.frontend.lowerings import LOWERINGS
 from onnx2mzi.frontend.names import node_label
 from onnx2mzi.ir import Electronic, Loc
 
-_QUANTIZED = "quantized products are not compiled yet"
+_QUANTIZED = "quantized products of onnxruntime are not compiled; export QDQ or ONNX operators"
 _FUSED = "this fused operator of onnxruntime is not compiled; export the model unoptimized"
 
 # By domain and operator: why a linear operator without a lowering stays electronic.
 UNSUPPORTED: Mapping[tuple[str, str], str] = MappingProxyType(
     {
         ("", "DeformConv"): "its kernel is bent by what is computed at run time",
-        ("", "QLinearMatMul"): _QUANTIZED,
-        ("", "QLinearConv"): _QUANTIZED,
-        ("", "MatMulInteger"): _QUANTIZED,
-        ("", "ConvInteger"): _QUANTIZED,
         ("", "Attention"): "attention is a product of activations",
         ("com.microsoft", "FusedMatMul"): _FUSED,
         ("com.microsoft", "FusedGemm"): _FUSED,

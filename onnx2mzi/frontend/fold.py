@@ -1,6 +1,7 @@
 """Constant folding of our own, on demand and bounded: only what a weight is made of."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -36,6 +37,14 @@ class Constants:
         for node in nodes:
             if _repeatable(node) and self._static.issuperset(node.input):
                 self._static.update(node.output)
+
+    def extended(self, values: Mapping[str, np.ndarray]) -> "Constants":
+        """These constants and `values` besides, which hide those of the same names."""
+        other = copy(self)
+        other._initializers = {k: v for k, v in self._initializers.items() if k not in values}
+        other._folded = {**self._folded, **values}
+        other._static = self._static.union(values)
+        return other
 
     def value(self, name: str) -> np.ndarray | None:
         """The constant called `name`, or None if it is made at run time or cannot be folded."""

@@ -22,14 +22,18 @@ from onnx2mzi.onnx_backend import ChipBackend, ChipRep
 LEAST = {
     "Conv": 33,
     "ConvTranspose": 14,
+    "ConvInteger": 2,
     "Einsum": 2,
     "GRU": 6,
     "Gemm": 14,
     "LSTM": 6,
     "MatMul": 8,
+    "MatMulInteger": 1,
+    "QLinearConv": 1,
+    "QLinearMatMul": 8,
     "RNN": 6,
 }
-CASES = 89
+CASES = 101
 # Networks of full size; their weights are made at run time, so that nothing of them is compiled.
 LARGE = "OnnxBackendRealModelTest"
 # What comes out is random.

@@ -51,9 +51,7 @@ def network(
 
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 @pytest.mark.parametrize("op", GATES)
-def test_directions(
-    make_onnx: MakeModel, check_host: CheckHost, op: str, direction: str
-) -> None:
+def test_directions(make_onnx: MakeModel, check_host: CheckHost, op: str, direction: str) -> None:
     program = check_host(*network(make_onnx, op, direction=direction))
     both = direction == "bidirectional"
     ways = ["__forward", "__reverse"] if both else [""]
