@@ -12,6 +12,7 @@ import numpy as np
 from onnx import NodeProto, TensorProto
 
 from onnx2mzi.frontend.attributes import attribute, integer, integers
+from onnx2mzi.frontend.fold_quant import dequantized, quantized
 
 Inputs = list[np.ndarray | None]
 Fold = Callable[[NodeProto, Inputs], np.ndarray]
@@ -28,6 +29,7 @@ _CASTS: Mapping[int, str] = {
     TensorProto.INT32: "int32",
     TensorProto.INT64: "int64",
     TensorProto.UINT8: "uint8",
+    TensorProto.BFLOAT16: "bfloat16",
 }
 
 
@@ -59,7 +61,9 @@ def _cast(node: NodeProto, inputs: Inputs) -> np.ndarray:
     x = _given(inputs, 0)
     to = np.dtype(_CASTS[integer(node, "to", 0)])
     # What a float outside an integer's range becomes is not the same everywhere.
-    if x.dtype.kind not in "fiub" or (x.dtype.kind == "f" and to.kind != "f"):
+    floats = ("f", "V")
+    known = x.dtype.kind in "fiub" or x.dtype.name == "bfloat16"
+    if not known or (x.dtype.kind in floats and to.kind not in floats):
         raise TypeError("cast")
     return x.astype(to)
 
@@ -100,6 +104,8 @@ def _unsqueeze(node: NodeProto, inputs: Inputs) -> np.ndarray:
 
 def _arithmetic(ufunc: np.ufunc) -> Fold:
     def fold(node: NodeProto, inputs: Inputs) -> np.ndarray:
+        if len(inputs) != 2:
+            raise ValueError("not two operands")
         a, b = _given(inputs, 0), _given(inputs, 1)
         if a.dtype != b.dtype or a.dtype.kind not in "fi":
             raise TypeError("operands differ in type")
@@ -112,8 +118,14 @@ def _arithmetic(ufunc: np.ufunc) -> Fold:
     return fold
 
 
-def _negative(node: NodeProto, inputs: Inputs) -> np.ndarray:
-    return np.asarray(np.negative(_given(inputs, 0)))
+def _elementwise(ufunc: np.ufunc) -> Fold:
+    def fold(node: NodeProto, inputs: Inputs) -> np.ndarray:
+        x = _given(inputs, 0)
+        if x.dtype.kind not in "fi":
+            raise TypeError("no number")
+        return np.asarray(ufunc(x), x.dtype)
+
+    return fold
 
 
 def _concat(node: NodeProto, inputs: Inputs) -> np.ndarray:
@@ -164,18 +176,28 @@ def _constant(node: NodeProto, inputs: Inputs) -> np.ndarray:
 
 FOLDS: Mapping[str, Fold] = MappingProxyType(
     {
+        "Abs": _elementwise(np.abs),
         "Add": _arithmetic(np.add),
         "Cast": _cast,
+        "Ceil": _elementwise(np.ceil),
         "Concat": _concat,
         "Constant": _constant,
+        "DequantizeLinear": dequantized,
         "Div": _arithmetic(np.divide),
         "Flatten": _flatten,
+        "Floor": _elementwise(np.floor),
         "Gather": _gather,
         "Identity": _identity,
+        "Max": _arithmetic(np.maximum),
+        "Min": _arithmetic(np.minimum),
         "Mul": _arithmetic(np.multiply),
-        "Neg": _negative,
+        "Neg": _elementwise(np.negative),
+        "QuantizeLinear": quantized,
         "Reshape": _reshape,
+        "Round": _elementwise(np.rint),
+        "Sign": _elementwise(np.sign),
         "Slice": _slice,
+        "Sqrt": _elementwise(np.sqrt),
         "Squeeze": _squeeze,
         "Sub": _arithmetic(np.subtract),
         "Transpose": _transpose,
