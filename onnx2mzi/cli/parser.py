@@ -16,6 +16,7 @@ verbs (when the first word is one; each has its own --help):
   run DIR           emulate a compiled chip on data
   check DIR         is a compiled chip consistent: hashes, phases, netlist, photonic ONNX
   diff DIR DIR      two compiled chips side by side
+  characterize DIR  which imperfections hurt a chip, how much, and where
   tech list|show    the technologies
   passes            passes and back ends with their options
 
@@ -255,11 +256,19 @@ def passes_parser() -> Parser:
     return parser
 
 
+def characterize_parser() -> Parser:
+    """`onnx2mzi characterize DIR --data x.npz`."""
+    from onnx2mzi.cli.characterize import characterize_parser as made
+
+    return made()
+
+
 VERBS: dict[str, Callable[[], Parser]] = {
     "inspect": inspect_parser,
     "run": run_parser,
     "check": check_parser,
     "diff": diff_parser,
+    "characterize": characterize_parser,
     "tech": tech_parser,
     "passes": passes_parser,
 }

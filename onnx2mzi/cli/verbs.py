@@ -1,4 +1,4 @@
-"""The verbs: inspect, run, check, diff, tech, passes."""
+"""The verbs: inspect, run, check, diff, characterize, tech, passes."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mzi.cli import render
+from onnx2mzi.cli.characterize import characterize_command
 from onnx2mzi.cli.compile import load_scripts, tell_json
 from onnx2mzi.cli.terminal import Log, colored, paint
 from onnx2mzi.errors import CheckError, UsageError
@@ -179,6 +180,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": run_command,
     "check": check_command,
     "diff": diff_command,
+    "characterize": characterize_command,
     "tech": tech_command,
     "passes": passes_command,
 }

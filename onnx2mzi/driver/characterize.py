@@ -1,0 +1,197 @@
+"""`characterize`: a compiled chip, data, and imperfections to numbers and a page in a folder."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from onnx2mzi import __version__
+from onnx2mzi.backends.characterization import devices_csv, numbers, page, points_csv
+from onnx2mzi.driver.compile import Compiled, host_of, load
+from onnx2mzi.driver.fabricated import calibration_of
+from onnx2mzi.emulate.characterize import (
+    BITS,
+    FACTORS,
+    JOINT,
+    Characterization,
+    Questions,
+    characterized,
+)
+from onnx2mzi.emulate.data import Dataset, load_data
+from onnx2mzi.emulate.imperfect import Calibration, imperfect_program
+from onnx2mzi.emulate.journal import Journal
+from onnx2mzi.emulate.montecarlo import Bench, Effort
+from onnx2mzi.errors import UsageError
+from onnx2mzi.ir import Stage
+from onnx2mzi.physics.imperfection import TYPICAL, Imperfections
+
+JOURNAL, NUMBERS = "copies.jsonl", "characterization.json"
+POINTS, DEVICES, PAGE = "imperfections.csv", "devices.csv", "characterization.html"
+FOLDER = "characterization"
+
+Data = str | Path | Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a user can ask of a characterization.
+
+    `sizes` are those about which scans run; fields that are not given are `TYPICAL`'s.
+    `calibrate` None: what the technology's detection allows. `samples` bounds the data (evenly
+    spread rows), `drop` is what a good chip may lose.
+    """
+
+    sizes: Mapping[str, float] = field(default_factory=dict)
+    copies: int = 100
+    half_width: float | None = None
+    samples: int = 1000
+    seed: int = 0
+    workers: int = 1
+    calibrate: str | Calibration | None = None
+    trim: bool = True
+    drop: float = 0.01
+    factors: tuple[float, ...] = FACTORS
+    bits: tuple[int, ...] = BITS
+
+
+def sizes_of(asked: Asked) -> Imperfections:
+    """All sizes. Raises UsageError for those that make no sense."""
+    try:
+        return replace(TYPICAL, **dict(asked.sizes))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"no such imperfections: {error}", where="characterize") from None
+
+
+def characterize(
+    chip: Compiled | str | Path,
+    data: Data,
+    asked: Asked | None = None,
+    *,
+    directory: Path | None = None,
+    executor: Executor | None = None,
+    log: Callable[[str], None] = lambda message: None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> tuple[Characterization, dict[str, Any]]:
+    """Characterize a chip; what was found, and the same as JSON types.
+
+    With a `directory`, results of copies stream into it and a broken run goes on; all files are
+    there at the end. `executor` takes the place of threads: one of processes, or that of a Dask
+    client (`client.get_executor()`). Raises UsageError and InputError.
+    """
+    asked = asked or Asked()
+    compiled = chip if isinstance(chip, Compiled) else load(chip)
+    program, technology = compiled.program, compiled.emission.technology
+    if program.stage is Stage.LINEAR:
+        raise UsageError("is not on meshes yet: there is nothing imperfect", where=program.name)
+    host = host_of(program)
+    dataset = load_data(data, host)
+    for note in dataset.notes:
+        log(note)
+    chosen = _spread(dataset, asked.samples)
+    calibration = _calibration(asked, calibration_of(technology))
+    questions = Questions(
+        sizes=sizes_of(asked),
+        effort=_effort(asked),
+        seed=asked.seed,
+        calibration=calibration,
+        trim=asked.trim,
+        drop=asked.drop,
+        factors=asked.factors,
+        bits=asked.bits,
+    )
+    prepared = imperfect_program(program, technology)
+    bench = Bench(prepared, host, dict(chosen.inputs), chosen.labels, runner=compiled.runner)
+    about = {
+        "version": __version__,
+        "model": program.name,
+        "technology": technology.name,
+        "mzis": prepared.mzis,
+        "seed": asked.seed,
+        "calibration": str(calibration),
+        "trim": asked.trim,
+        "copies": asked.copies,
+        "coherence_mm": technology.guide.coherence_mm,
+    }
+    if directory is None:
+        found = characterized(bench, questions, executor=executor, progress=progress)
+        return found, numbers(found, about)
+    _check_folder(directory)
+    with Journal(directory / JOURNAL, _fingerprint(bench)) as journal:
+        found = characterized(
+            bench, questions, journal=journal, executor=executor, progress=progress
+        )
+    report = numbers(found, about)
+    _write(directory / NUMBERS, json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    _write(directory / POINTS, points_csv(found))
+    _write(directory / DEVICES, devices_csv(found))
+    _write(directory / PAGE, page(found, report))
+    return found, report
+
+
+def summary(report: Mapping[str, Any]) -> dict[str, float]:
+    """Means of all points at their usual size, by kind; the joint ones last."""
+    usual = {row["kind"]: row["mean"] for row in report["points"] if row["factor"] == 1.0}
+    kinds = [kind for kind in usual if kind not in JOINT] + [name for name in JOINT]
+    return {kind: usual[kind] for kind in kinds if kind in usual}
+
+
+def _effort(asked: Asked) -> Effort:
+    return Effort(copies=asked.copies, half_width=asked.half_width, workers=asked.workers)
+
+
+def _calibration(asked: Asked, usual: Calibration) -> Calibration:
+    if asked.calibrate is None:
+        return usual
+    try:
+        return Calibration(asked.calibrate)
+    except ValueError:
+        words = ", ".join(choice.value for choice in Calibration)
+        raise UsageError(f"'{asked.calibrate}' is none of {words}", where="--calibrate") from None
+
+
+def _spread(dataset: Dataset, most: int) -> Dataset:
+    """At most so many rows, evenly spread."""
+    if len(dataset) <= most:
+        return dataset
+    return dataset.take(np.linspace(0, len(dataset) - 1, most).round().astype(int))
+
+
+def _check_folder(directory: Path) -> None:
+    """Raises UsageError for a folder with files that are not of a characterization."""
+    if directory.exists() and not directory.is_dir():
+        raise UsageError("is a file, not a folder", where=f"-o {directory}")
+    ours = {JOURNAL, NUMBERS, POINTS, DEVICES, PAGE}
+    if directory.is_dir() and {path.name for path in directory.iterdir()} - ours:
+        raise UsageError(
+            "holds files that are not of a characterization",
+            where=f"-o {directory}",
+            hint="name a folder of its own",
+        )
+
+
+def _fingerprint(bench: Bench) -> str:
+    """Of everything that a copy's score follows from, but for what the journal's kinds hold."""
+    digest = hashlib.sha256(__version__.encode())
+    for item in bench.chip.layers:
+        digest.update(item.layer.name.encode())
+        digest.update(np.ascontiguousarray(item.ideal).tobytes())
+    digest.update(json.dumps(asdict(bench.chip.technology), default=str).encode())
+    digest.update(bench.host.model)
+    for name, array in sorted(bench.inputs.items()):
+        digest.update(name.encode() + array.tobytes())
+    if bench.labels is not None:
+        digest.update(bench.labels.tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, content: str) -> None:
+    """Under another name first: a file is there as a whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_bytes(content.encode("utf-8", "replace"))
+    os.replace(part, path)
