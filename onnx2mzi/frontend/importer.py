@@ -210,5 +210,5 @@ def _nothing_linear(electronic: Sequence[Electronic], where: str) -> InputError:
     return InputError(
         "no linear layer can be compiled" + (f" ({told})" if told else ""),
         where=where,
-        hint="the chip takes Gemm and MatMul nodes with a constant weight",
+        hint="the chip takes products with a constant matrix: Gemm, MatMul, Einsum, Conv, ...",
     )
