@@ -1,11 +1,15 @@
 """Derivatives of a real tile's matrix by the thetas of its meshes and by its amplitudes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from onnx2mzi.kernels import BalancedMesh, backward_taps, build, forward_taps
 from onnx2mzi.physics.arrays import Real
+
+LARGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,14 @@ def gradient(left: Real, right: Real, weighted: Real) -> Real:
     return np.asarray(((left @ weighted) * right).sum((1, 2)))
 
 
-def hessian(left: Real, right: Real, p: Real, c: Real) -> Real:
-    """Gauss-Newton matrix of tr(P D C D^T) / 2: H_pq = tr(P dW_p C dW_q^T)."""
-    lp, rc = left @ p, right @ c
+def hessian(left: npt.NDArray[Any], right: npt.NDArray[Any], p: Real, c: Real) -> npt.NDArray[Any]:
+    """Gauss-Newton matrix of tr(P D C D^T) / 2: H_pq = tr(P dW_p C dW_q^T).
+
+    In single precision above `LARGE` parameters: it only steers.
+    """
+    dtype = np.float32 if len(left) > LARGE else np.float64
+    lp, rc = (left @ p).astype(dtype), (right @ c).astype(dtype)
+    left, right = left.astype(dtype), right.astype(dtype)
     l0, l1, r0, r1 = left[:, 0], left[:, 1], right[:, 0], right[:, 1]
     out = (lp[:, 0] @ l0.T) * (rc[:, 0] @ r0.T)
     out += (lp[:, 1] @ l1.T) * (rc[:, 1] @ r1.T)

@@ -7,11 +7,11 @@ and Levenberg-Marquardt steps settle what the linear model did not foresee.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.lapack import dpotri
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, get_lapack_funcs
 
 from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
 from onnx2mzi.physics.arrays import Real
@@ -95,13 +95,12 @@ def _without_block(here: Thinned, metric: Metric) -> Thinned:
     now = theta[free[:count]]
     goal = np.where(np.abs(now) < np.pi / 2, 0.0, np.copysign(np.pi, now))
     h = hessian(left, right, metric.p, metric.c)
-    h[np.diag_indices(len(h))] += DAMPING * float(np.trace(h)) / len(h) + np.finfo(float).tiny
     inverse = _inverse(h)
     newton = -inverse @ gradient(left, right, metric.weighted(here.tile.matrix))
     missing = goal - now - newton[:count]
     score = missing**2 / np.diag(inverse)[:count]
     block = np.argsort(score, kind="stable")[: max(1, int(count * BLOCK))]
-    pull = np.linalg.solve(inverse[np.ix_(block, block)], missing[block])
+    pull = np.linalg.solve(inverse[np.ix_(block, block)].astype(float), missing[block])
     step = newton + pull @ inverse[block]
     theta[free[:count]] += step[:count]
     theta[free[block]] = goal[block]
@@ -116,11 +115,20 @@ def _amplitudes(here: Thinned) -> npt.NDArray[np.intp]:
     return np.arange(count, count + len(here.tile.s))
 
 
-def _inverse(h: Real) -> Real:
-    factor, _ = cho_factor(h, lower=True, check_finite=False)
-    half, _ = dpotri(factor, lower=1)
-    lower = np.tril(half)
-    return np.asarray(lower + np.tril(half, -1).T)
+def _inverse(h: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Inverse of the damped h; damped more if single precision cannot tell it from singular."""
+    scale, damping = float(np.trace(h)) / len(h) + np.finfo(np.float32).tiny, DAMPING
+    while True:
+        damped = h.copy()
+        damped[np.diag_indices(len(h))] += damping * scale
+        try:
+            factor, _ = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            damping *= 10
+            continue
+        half, _ = get_lapack_funcs(("potri",), (factor,))[0](factor, lower=1)
+        lower = np.tril(half)
+        return np.asarray(lower + np.tril(half, -1).T)
 
 
 def settled(
@@ -151,15 +159,20 @@ def _step(
     metric: Metric,
     free: npt.NDArray[np.intp],
     slope: Real,
-    h: Real,
+    h: npt.NDArray[Any],
     damping: float,
 ) -> tuple[Thinned | None, float]:
-    scale = float(np.trace(h)) / len(h) + np.finfo(float).tiny
+    scale = float(np.trace(h)) / len(h) + np.finfo(np.float32).tiny
     count = int(np.count_nonzero(here.alive))
     for _ in range(4):
         damped = h.copy()
         damped[np.diag_indices(len(h))] += damping * scale
-        step = -cho_solve(cho_factor(damped, lower=True, check_finite=False), slope)
+        try:
+            factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+        except LinAlgError:
+            damping *= 6
+            continue
+        step = -cho_solve(factor, slope.astype(h.dtype)).astype(float)
         theta = here.tile.theta
         theta[free[:count]] += step[:count]
         tile = here.tile.moved(theta, here.tile.s + step[count:])
