@@ -12,10 +12,13 @@ from onnx2mzi.physics.arrays import Complex, Matrix, Real
 from onnx2mzi.physics.heat import phase_rad_per_k_um
 from onnx2mzi.physics.heat_coupling import coupling_matrix
 from onnx2mzi.physics.heat_model import HeatModel
+from onnx2mzi.physics.heat_operator import coupling_operator
 from onnx2mzi.physics.stack import Die
 
-# Heaters at a time: keeps the bars' matrix below a few hundred MB.
-_AT_ONCE = 512
+# More pairs than this, and the far field comes from a coarse grid: within 1e-3 of the entries.
+_PAIRS = 20_000_000
+_SPLIT_UM = 600.0
+_SPACING_UM = 90.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,24 +34,35 @@ class HeatResponse:
 
 
 def heat_response(*, layout: HeatLayout, model: HeatModel, die: Die | None) -> HeatResponse:
-    """The response of all segments to all heaters, dense: for some 10^4 segments.
+    """The response of all segments to all heaters, dense: 8 bytes a pair.
 
     Raises ValueError if a heater warms the opposite arm more than its own.
     """
-    heaters, gather = layout.heaters, layout.gather()
-    factor = phase_rad_per_k_um(stack=model.stack)
-    blocks = [np.zeros((layout.push.shape[1], 0))]
-    for start in range(0, len(heaters), _AT_ONCE):
-        some = heaters.bars.take(np.arange(start, min(start + _AT_ONCE, len(heaters))))
-        bars = coupling_matrix(model=model, heaters=some, segments=layout.guides, die=die)
-        blocks.append(factor * (gather @ bars))
-    per_mw = np.concatenate(blocks, axis=1)
+    heaters = layout.heaters
+    per_mw = phase_rad_per_k_um(stack=model.stack) * _warmth(layout, model, die)
     each = np.arange(len(heaters))
     opposite = np.where(heaters.other >= 0, per_mw[heaters.other, each], 0.0)
     own = per_mw[heaters.own, each] - opposite
     if (own <= 0).any():
         raise ValueError("a heater warms the opposite arm more than its own")
     return HeatResponse(per_mw / own, 1 / own)
+
+
+def _warmth(layout: HeatLayout, model: HeatModel, die: Die | None) -> Real:
+    """K um / mW of all segments, shape (segments, heaters)."""
+    bars, gather = layout.heaters.bars, layout.gather()
+    if len(bars) * len(layout.guides) <= _PAIRS:
+        exact = coupling_matrix(model=model, heaters=bars, segments=layout.guides, die=die)
+        return np.asarray(gather @ exact)
+    operator = coupling_operator(
+        model=model,
+        heaters=bars,
+        segments=layout.guides,
+        die=die,
+        split_um=_SPLIT_UM,
+        spacing_um=_SPACING_UM,
+    )
+    return operator.columns(np.arange(len(bars)), gather)
 
 
 def phase_errors(*, layout: HeatLayout, response: HeatResponse, drive_rad: Real) -> Real:
@@ -90,12 +104,21 @@ def _tiles(program: Program) -> list[MeshTile]:
     ]
 
 
-def heated_matrices(*, program: Program, layout: HeatLayout, error_rad: Real) -> dict[str, Matrix]:
-    """The matrix of every layer when its balanced phases are off by `error_rad`, (phases,)."""
+def heated_matrices(
+    *, program: Program, layout: HeatLayout, error_rad: Real, recalibrated: bool = True
+) -> dict[str, Matrix]:
+    """The matrix of every layer when its balanced phases are off by `error_rad`, (phases,).
+
+    Heat turns whole outputs by many radians; a readout of both quadratures turns them back
+    electronically. `recalibrated` outputs are turned to where they are closest to the cold ones.
+    """
     transfers: dict[tuple[str, int, int], Complex] = {}
     for placed, tile in zip(layout.tiles, balanced_tiles(program), strict=True):
         part = slice(placed.phase_start, placed.phase_start + placed.segments.phases)
         warm = tile.moved(error_rad[part]).transfer()
+        if recalibrated:
+            turn = (warm * tile.transfer().conj()).sum(axis=1)
+            warm = np.exp(-1j * np.angle(turn))[:, None] * warm
         transfers[placed.layer, placed.grid, placed.tile] = warm
     return {layer.name: _layer_matrix(layer, transfers) for layer in program.layers}
 

@@ -33,7 +33,10 @@ class Grid:
 def grid_of(die: Die, *, spacing_um: float) -> Grid:
     """The nodes in the middle of cells that fill the die."""
     wide, high = die.x1_um - die.x0_um, die.y1_um - die.y0_um
-    nx, ny = (max(2 * ORDER, int(np.ceil(size / spacing_um))) for size in (wide, high))
+    nx, ny = (
+        scipy.fft.next_fast_len(max(2 * ORDER, int(np.ceil(size / spacing_um))), real=True)
+        for size in (wide, high)
+    )
     dx, dy = wide / nx, high / ny
     return Grid(die.x0_um + dx / 2, die.y0_um + dy / 2, dx, dy, nx, ny, True)
 

@@ -66,6 +66,19 @@ class CouplingOperator:
         w = np.asarray(weight, float)
         return np.asarray(self.near.T @ w + self.into @ self.convolution(self.out_of.T @ w))
 
+    def columns(self, heaters: npt.NDArray[np.int64], gather: sp.csr_array | None = None) -> Real:
+        """Entries of some heaters, shape (segments, len(heaters)); `gather` @ them if given.
+
+        For this a coarse grid is best: `split_um` 400, `spacing_um` 60.
+        """
+        near, out_of = self.near, self.out_of
+        if gather is not None:
+            near, out_of = gather @ near, gather @ out_of
+        result = near[:, heaters].toarray()
+        for k, heater in enumerate(heaters):
+            result[:, k] += out_of @ self.convolution(self.into[[heater]].toarray()[0])
+        return np.asarray(result)
+
     def linear_operator(self) -> LinearOperator:
         """For scipy's iterative solvers."""
         return LinearOperator(

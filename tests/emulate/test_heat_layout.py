@@ -97,6 +97,20 @@ def test_a_cold_chip_is_as_drawn(make_program: MakeProgram) -> None:
             np.testing.assert_allclose(cold[name], matrix, atol=1e-12)
 
 
+def test_a_turned_output_is_turned_back(make_program: MakeProgram) -> None:
+    program, layout = placed(make_program, 1)
+    error = np.zeros(layout.push.shape[0])
+    for tile in layout.tiles:
+        last = tile.phase_start + tile.segments.phases
+        error[last - tile.segments.u.ports : last] = 2.0
+    cold = program_matrices(program)
+    kept = heated_matrices(program=program, layout=layout, error_rad=error)
+    lost = heated_matrices(program=program, layout=layout, error_rad=error, recalibrated=False)
+    for name, matrix in cold.items():
+        np.testing.assert_allclose(kept[name], matrix, atol=1e-12)
+    assert any(np.abs(lost[name] - cold[name]).max() > 0.1 for name in cold)
+
+
 def test_heat_moves_the_phases_it_must(make_program: MakeProgram) -> None:
     program, layout = placed(make_program, 2)
     assert program.placement is not None
