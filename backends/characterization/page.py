@@ -159,7 +159,7 @@ def _regions(report: Row) -> Markup | None:
         return None
     rows = []
     for row in report["regions"]:
-        fall = abs(report["ideal"] - row["mean"])
+        fall = _goodness(report, report["ideal"]) - _goodness(report, row["mean"])
         rows.append(
             el(
                 "tr",
@@ -167,7 +167,7 @@ def _regions(report: Row) -> Markup | None:
                 td(BLOCK[row["block"]], kind="l"),
                 td(_shown(row["mean"])),
                 td(text.significant(100 * fall)),
-                td(bar(min(fall, 1.0))),
+                td(bar(min(max(fall, 0.0), 1.0))),
                 td("" if row["half_width"] is None else f"± {_shown(row['half_width'])}"),
                 td(text.significant(row["error_mean"])),
             )
