@@ -23,9 +23,11 @@ _SEQUENCE = 8
 # float16 and other orders of summation stay below; samples that mix do not.
 _SAME = 1e-3
 _MOST = 1 << 28
-# The most vectors of a layer that are worth having, and entries of them in memory.
+# The most vectors of a layer that are worth having; entries of them in memory, of a layer and of
+# all layers. Twice as many vectors as they have entries are taken even if they are more.
 MOST_COLUMNS = 100_000
 MOST_ENTRIES = 1 << 25
+ALL_ENTRIES = 1 << 28
 _SEED = 0
 # Entries of host tensors that onnxruntime hands over at a time.
 _HANDED = 1 << 26
@@ -66,22 +68,28 @@ class HostRunner:
         """Every layer's input vectors as columns, shape (n, B), float64, in the order of the
         host tensor; B is the samples times the positions at which the layer is used.
 
-        Of more than `MOST_COLUMNS` (or `MOST_ENTRIES`, but 2 n columns at least) about that many
+        Of more than `MOST_COLUMNS` (fewer in large networks: see `MOST_ENTRIES`) about that many
         are drawn, always the same. What onnxruntime hands over at a time is bounded as well.
         """
         given = {spec.name for spec in self.host.inputs}
-        sources = sorted({layer.operand.source for layer in layers} - given)
+        sources = sorted({layer.operand.source for layer in layers} - given - {""})
         found: dict[str, list[np.ndarray]] = {layer.name: [] for layer in layers}
+        for layer in layers:
+            if not layer.operand.source:
+                found[layer.name].append(np.eye(layer.weight.shape[1]))
         rng = np.random.default_rng(_SEED)
+        room = min(MOST_ENTRIES, ALL_ENTRIES // max(len(layers), 1))
         for tensors, share in self._pieces(sources, matrices, layers, inputs):
             for layer in layers:
+                if not layer.operand.source:
+                    continue
                 tensor = tensors[layer.operand.source]
-                chosen = _chosen(rng, positions(tensor.shape, layer), share, layer)
+                n = layer.weight.shape[1]
+                most = max(min(MOST_COLUMNS, room // n), 2 * n)
+                chosen = _chosen(rng, positions(tensor.shape, layer), share, most)
                 found[layer.name].append(columns(tensor, layer, chosen))
-        return {
-            name: parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-            for name, parts in found.items()
-        }
+        # One by one, so that only one layer's columns are in memory twice.
+        return {name: _joined(found.pop(name)) for name in list(found)}
 
     def _pieces(
         self,
@@ -167,15 +175,15 @@ def _unit(specs: Sequence[TensorSpec], inputs: Arrays) -> int:
     return 1 if any(not isinstance(spec.shape[0], int) for spec in specs) else how.size
 
 
-def _chosen(
-    rng: np.random.Generator, count: int, share: float, layer: LinearLayer
-) -> np.ndarray | None:
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+
+def _chosen(rng: np.random.Generator, count: int, share: float, most: int) -> np.ndarray | None:
     """Which of `count` positions to take, if those are `share` of all; None: each of them.
 
     Drawn, not every k-th: a step would meet the same column of every image.
     """
-    n = layer.weight.shape[1]
-    most = max(min(MOST_COLUMNS, MOST_ENTRIES // n), 2 * n)
     if count / share <= most:
         return None
     return np.sort(rng.choice(count, max(1, round(most * share)), replace=False))
