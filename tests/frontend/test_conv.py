@@ -245,5 +245,13 @@ def test_of_many_positions_some_are_drawn_always_the_same(
         known = {column.tobytes() for column in everything.T}
         assert all(column.tobytes() in known for column in some.T)
     monkeypatch.setattr("onnx2mzi.emulate.host.MOST_COLUMNS", 100_000)
+    for bound in ("MOST_ENTRIES", "ALL_ENTRIES"):
+        with monkeypatch.context() as patched:
+            patched.setattr(f"onnx2mzi.emulate.host.{bound}", 18 * 200)
+            few = runner.layer_inputs({}, program.layers, {"x": case.x})[layer.name]
+            assert few.shape[1] == pytest.approx(200, abs=10)
+            patched.setattr(f"onnx2mzi.emulate.host.{bound}", 1)
+            least = runner.layer_inputs({}, program.layers, {"x": case.x})[layer.name]
+            assert least.shape[1] == pytest.approx(2 * 18, abs=10)
     whole = runner.layer_inputs({}, program.layers, {"x": case.x})[layer.name]
     assert np.array_equal(whole, everything)
