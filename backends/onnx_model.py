@@ -3,12 +3,12 @@
 It runs in plain onnxruntime, with the inputs and outputs of the user's model.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from onnx import GraphProto, ModelProto, ValueInfoProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, numpy_helper
 
 from onnx2mzi.emulate.host import bindings
 from onnx2mzi.errors import InputError
@@ -72,7 +72,8 @@ def _declare(value: ValueInfoProto, spec: TensorSpec) -> None:
 
 def _rename(graph: GraphProto) -> None:
     """Call values that only the host has as a user would: `onnx2mzi/fc1/weight` is `fc1.weight`."""
-    values = {name for node in graph.node for name in (*node.input, *node.output)}
+    nodes = list(_nodes(graph))
+    values = {name for node in nodes for name in (*node.input, *node.output)}
     taken = {*values, *(value.name for value in (*graph.input, *graph.initializer))}
     names: dict[str, str] = {}
     for name in sorted(name for name in taken if name.startswith(PREFIX)):
@@ -83,11 +84,20 @@ def _rename(graph: GraphProto) -> None:
         names[name] = plain
     for tensor in graph.initializer:
         tensor.name = names.get(tensor.name, tensor.name)
-    for node in graph.node:
+    for node in nodes:
         for field in (node.input, node.output):
             for k, name in enumerate(field):
                 if name in names:
                     field[k] = names[name]
+
+
+def _nodes(graph: GraphProto) -> Iterator[NodeProto]:
+    """The nodes of a graph and of the graphs in them."""
+    for node in graph.node:
+        yield node
+        for entry in node.attribute:
+            for inner in (entry.g, *entry.graphs):
+                yield from _nodes(inner)
 
 
 def _replace(field: Any, values: Sequence[ValueInfoProto]) -> None:

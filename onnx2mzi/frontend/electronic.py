@@ -42,16 +42,12 @@ def linear(node: NodeProto) -> bool:
 
 
 def hidden(node: NodeProto, label: str, model: ModelProto, file: str) -> Iterator[Electronic]:
-    """Linear nodes inside graphs of an If, Loop or Scan, or inside a model's function."""
-    waiting: list[tuple[GraphProto | FunctionProto, str, str]] = [
-        (g, label, f"it is inside the {node.op_type} node '{label}', which is not compiled yet")
-        for a in node.attribute
-        for g in (a.g, *a.graphs)
-    ]
+    """Linear nodes inside a function of the model that could not be inlined."""
+    waiting: list[tuple[GraphProto | FunctionProto, str, str]] = []
     functions = {("" if f.domain == "ai.onnx" else f.domain, f.name): f for f in model.functions}
     called = {operator(node)}
     if operator(node) in functions:
-        why = f"it is inside the function '{node.op_type}', which is not compiled yet"
+        why = f"it is inside the function '{node.op_type}', which cannot be inlined"
         waiting.append((functions[operator(node)], label, why))
     while waiting:
         graph, path, why = waiting.pop()

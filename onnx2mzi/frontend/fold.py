@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 
 import numpy as np
-from onnx import NodeProto, TensorProto
+from onnx import GraphProto, NodeProto, TensorProto
 
 from onnx2mzi.frontend.attributes import attribute
 from onnx2mzi.frontend.fold_ops import FOLDS, MOST
@@ -26,17 +26,35 @@ class Constants:
         reader: TensorReader,
         *,
         most: int = MOST,
+        around: "Constants | None" = None,
     ) -> None:
-        """`nodes` in an order in which each stands behind those it reads from."""
+        """`nodes` in an order in which each stands behind those it reads from.
+
+        `around` has the constants of the graph around this one, which this one's names hide.
+        """
         self._initializers = initializers
         self._producers = {name: node for node in nodes for name in node.output if name}
         self._reader = reader
         self._folded: dict[str, np.ndarray | None] = {}
         self._left = most
+        self._around = around
+        self._own = {*initializers, *self._producers}
         self._static = {"", *initializers}
+        if around is not None:
+            self._static |= around._static - self._own
         for node in nodes:
             if _repeatable(node) and self._static.issuperset(node.input):
                 self._static.update(node.output)
+
+    def inside(self, graph: GraphProto) -> "Constants":
+        """The constants that nodes in a graph within a node of this one see."""
+        own = {tensor.name: tensor for tensor in graph.initializer}
+        around = copy(self)
+        around._static = self._static - {value.name for value in graph.input}
+        around._own = self._own
+        inner = Constants(own, graph.node, self._reader, most=max(self._left, 0), around=around)
+        inner._own.update(value.name for value in graph.input)
+        return inner
 
     def extended(self, values: Mapping[str, np.ndarray]) -> "Constants":
         """These constants and `values` besides, which hide those of the same names."""
@@ -51,6 +69,8 @@ class Constants:
         return self._value(name, _DEPTH)
 
     def _value(self, name: str, depth: int) -> np.ndarray | None:
+        if self._around is not None and name not in self._own and name not in self._folded:
+            return self._around._value(name, depth)
         if name in self._initializers:
             tensor = self._initializers[name]
             return None if tensor.data_type == TensorProto.STRING else self._reader.array(tensor)

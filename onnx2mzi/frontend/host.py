@@ -35,7 +35,8 @@ def build_host(model: ModelProto, parts: HostGraph, reader: TensorReader, where:
     may try many samples at once; the user's own shapes are in `Host`.
     """
     outputs = [value.name for value in parts.outputs]
-    wanted = [*outputs, *(layer.operand.source for layer in parts.layers)]
+    taps = {x.operand.source: x.operand.dtype for x in parts.layers if x.operand.source}
+    wanted = [*outputs, *taps]
     nodes = needed(parts.nodes, wanted)
     used = {*wanted}.union(*((*node.input, *captured(node)) for node in nodes))
     graph = GraphProto(name=model.graph.name or "host")
@@ -49,7 +50,6 @@ def build_host(model: ModelProto, parts: HostGraph, reader: TensorReader, where:
     graph.input.extend(parts.inputs)
     graph.input.extend({x.operand.binding: _binding(x) for x in parts.layers}.values())
     graph.output.extend(parts.outputs)
-    taps = {layer.operand.source: layer.operand.dtype for layer in parts.layers}
     graph.output.extend(
         helper.make_tensor_value_info(name, _element(dtype), None)
         for name, dtype in taps.items()

@@ -6,30 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from onnx import ModelProto, NodeProto, TensorProto
+from onnx import ModelProto
 
 from onnx2mzi.emulate.host import HostRunner
 from onnx2mzi.errors import InputError, UsageError
-from onnx2mzi.frontend.electronic import UNSUPPORTED, hidden, operator
 from onnx2mzi.frontend.fold import Constants
-from onnx2mzi.frontend.host import HostGraph, build_host, needed, ranks, tensor_spec
-from onnx2mzi.frontend.lowerings import LOWERINGS, Lowered, Part, Scope
-from onnx2mzi.frontend.names import layer_name, node_label, printable
+from onnx2mzi.frontend.host import HostGraph, build_host, needed, tensor_spec
+from onnx2mzi.frontend.names import printable
+from onnx2mzi.frontend.plain import plain
 from onnx2mzi.frontend.select import Selection
 from onnx2mzi.frontend.source import read_source
 from onnx2mzi.frontend.tensors import TensorReader, tensors_of
 from onnx2mzi.frontend.uses import with_uses
 from onnx2mzi.frontend.validate import check_model, check_names, in_order
-from onnx2mzi.ir import (
-    Electronic,
-    Host,
-    LinearLayer,
-    Loc,
-    Operand,
-    Program,
-    Stage,
-    TensorSpec,
-)
+from onnx2mzi.frontend.walk import Walk
+from onnx2mzi.ir import Electronic, Host, Program, Stage, TensorSpec
 
 NO_SHAPES: Mapping[str, Sequence[int]] = MappingProxyType({})
 
@@ -63,36 +54,39 @@ def import_model(
 
 
 def _imported(
-    model: str | Path | bytes | ModelProto,
+    given: str | Path | bytes | ModelProto,
     ports: int,
     selection: Selection,
     input_shapes: Mapping[str, Sequence[int]],
     runnable: bool,
 ) -> Program:
-    source = read_source(model)
-    where = str(model) if isinstance(model, str | Path) else "the model"
+    source = read_source(given)
+    where = str(given) if isinstance(given, str | Path) else "the model"
     opset = check_model(source.model, where)
-    graph = source.model.graph
-    check_names(graph, where)
+    check_names(source.model.graph, where)
+    reader = TensorReader(source.file, source.folder)
+    for tensor in tensors_of(source.model.graph):
+        reader.check(tensor)
+    model = plain(source.model, opset, where)
+    graph = model.graph
+    if model is not source.model:
+        for tensor in tensors_of(graph):
+            reader.check(tensor)
     # A layer that nothing depends on must not get a mesh.
     nodes = needed(in_order(graph, where), [value.name for value in graph.output])
-    reader = TensorReader(source.file, source.folder)
-    for tensor in tensors_of(graph):
-        reader.check(tensor)
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     constants = Constants(initializers, nodes, reader)
-    walk = _Walk(source.model, source.file, opset, constants)
-    for node in nodes:
-        walk.take(node, selection)
+    walk = Walk(model, source.file, opset, selection)
+    host_nodes = walk.take(nodes, constants)
     selection.finish(where)
     if not walk.layers:
         raise _nothing_linear(walk.electronic, where)
     inputs = [value for value in graph.input if value.name not in initializers]
     parts = HostGraph(
-        walk.nodes, {**initializers, **walk.constants}, inputs, graph.output, walk.layers
+        host_nodes, {**initializers, **walk.constants}, inputs, graph.output, walk.layers
     )
     host = Host(
-        build_host(source.model, parts, reader, where),
+        build_host(model, parts, reader, where),
         _shaped([tensor_spec(value) for value in inputs], input_shapes),
         tuple(tensor_spec(value) for value in graph.output),
         tuple(walk.electronic),
@@ -102,75 +96,6 @@ def _imported(
         HostRunner(host, optimize=False, where=where)
     layers = with_uses(host, walk.layers, constants) if runnable else tuple(walk.layers)
     return Program(source.name, Stage.LINEAR, ports, layers, host)
-
-
-class _Walk:
-    """Takes the nodes in order and gathers layers, host nodes and what stays electronic."""
-
-    def __init__(self, model: ModelProto, file: str, opset: int, constants: Constants) -> None:
-        graph = model.graph
-        self._model, self._file, self._opset = model, file, opset
-        self._values = constants
-        self._ranks = ranks(graph)
-        self._places = {id(node): k for k, node in enumerate(graph.node)}
-        self._taken = _reserved(graph.node, [tensor.name for tensor in graph.initializer])
-        self.layers: list[LinearLayer] = []
-        self.nodes: list[NodeProto] = []
-        self.constants: dict[str, TensorProto] = {}
-        self.electronic: list[Electronic] = []
-
-    def take(self, node: NodeProto, selection: Selection) -> None:
-        label = node_label(node, self._places.get(id(node), len(self.nodes)))
-        self.electronic.extend(hidden(node, label, self._model, self._file))
-        op = operator(node)
-        lowering = LOWERINGS.get(op)
-        if lowering is None:
-            self.nodes.append(node)
-            if op in UNSUPPORTED:
-                why = selection.refused(label) or UNSUPPORTED[op]
-                self._stays(Loc(self._file, label, node.op_type), why)
-            return
-        name = layer_name(label, node.op_type, self._taken)
-        loc = Loc(self._file, label, node.op_type)
-        scope = Scope(self._values, self._ranks, self._opset, name, loc)
-        refused = selection.refused(label, name)
-        result = None if refused else lowering(node, scope)
-        if isinstance(result, Lowered):
-            self.nodes.extend(result.nodes)
-            self.constants.update((tensor.name, tensor) for tensor in result.constants)
-            self.layers.extend(_layer(part, scope) for part in result.parts)
-            return
-        self.nodes.append(node)
-        if refused or result:
-            self._stays(loc, refused or (result.why if result else ""))
-
-    def _stays(self, loc: Loc, why: str) -> None:
-        self.electronic.append(Electronic(loc, why))
-
-
-def _layer(part: Part, scope: Scope) -> LinearLayer:
-    binding = scope.binding(part.suffix if part.slot[1] == 1 else part.shared)
-    return LinearLayer(
-        scope.layer + part.suffix,
-        part.weight,
-        Operand(
-            part.source,
-            part.axis,
-            binding,
-            part.transposed,
-            part.dtype,
-            slot=part.slot,
-            view=part.view,
-        ),
-        replace(scope.loc, tensor=part.tensor),
-    )
-
-
-def _reserved(nodes: Sequence[NodeProto], names: Sequence[str]) -> set[str]:
-    """Layer names whose values a model that we wrote ourselves already has."""
-    made = [name for node in nodes for name in (*node.input, *node.output)]
-    ours = (name.split("/") for name in (*made, *names) if name.startswith("onnx2mzi/"))
-    return {path[1].casefold() for path in ours}
 
 
 def _shaped(

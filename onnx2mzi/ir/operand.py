@@ -42,7 +42,7 @@ class Operand:
     """How the layer meets the host graph.
 
     Host tensor `source` holds the layer's input vectors along `axis` (-1: rows of x @ W.T,
-    -2: columns of W @ x), or as `view` says. The realised matrix is fed to host input `binding`,
+    -2: columns of W @ x), or as `view` says; "" if no host output shows them. The realised matrix is fed to host input `binding`,
     transposed if `transposed`, and cast to `dtype` (a numpy name). The layer's `offset` is fed,
     as a vector along `axis`, to host input `offset_binding`; "" if the host takes none.
 

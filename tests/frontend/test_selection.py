@@ -64,12 +64,6 @@ def test_a_name_that_is_not_there_is_an_error_with_a_suggestion(chain: onnx.Mode
 
 
 def test_what_stays_electronic_says_why(make_onnx: MakeModel) -> None:
-    body = helper.make_graph(
-        [NODE("MatMul", ["x", "w"], ["inner"])],
-        "body",
-        [],
-        [helper.make_tensor_value_info("inner", 1, None)],
-    )
     nodes = [
         NODE("MatMul", ["x", "w"], ["a"]),
         NODE("MatMul", ["a", "a"], ["square"], name="scores"),
@@ -83,16 +77,14 @@ def test_what_stays_electronic_says_why(make_onnx: MakeModel) -> None:
         NODE("Einsum", ["b", "w"], ["g"], name="scale", equation="ij,ij->ij"),
         NODE("Einsum", ["b", "w"], ["h"], name="trace", equation="ij,kk->ij"),
         NODE("Einsum", ["b", "w", "w"], ["i"], name="three", equation="ij,jk,kl->il"),
-        NODE("If", ["t"], ["y"], name="if", then_branch=body, else_branch=body),
     ]
     weights = {
         "w": SQUARE,
         "s": np.array([3, 3], np.int64),
         "stack": np.ones((4097, 3, 3), np.float32),
         "k": np.ones((1, 3, 1), np.float32),
-        "t": np.array(True),
     }
-    program = import_model(make_onnx(nodes, {"x": [3, 3]}, ["y", *"cdefghi"], weights))
+    program = import_model(make_onnx(nodes, {"x": [3, 3]}, [*"cdefghi"], weights))
     assert names(program) == ["MatMul_a"]
     assert dict(left(program)) == {
         "scores": "both operands are computed at run time",
@@ -104,23 +96,7 @@ def test_what_stays_electronic_says_why(make_onnx: MakeModel) -> None:
         "scale": "it sums over nothing that both operands have",
         "trace": "it takes the diagonal of an operand",
         "three": "it multiplies 3 operands at once",
-        "if/MatMul_inner": "it is inside the If node 'if', which is not compiled yet",
     }
-
-
-def test_a_linear_node_in_a_function_is_listed(make_onnx: MakeModel) -> None:
-    inner = NODE("MatMul", ["p", "q"], ["r"])
-    opset = helper.make_opsetid("", 17)
-    function = helper.make_function("mine", "F", ["p", "q"], ["r"], [inner], [opset])
-    nodes = [
-        NODE("F", ["x", "w"], ["a"], domain="mine", name="call"),
-        NODE("MatMul", ["a", "w"], ["y"]),
-    ]
-    model = make_onnx(nodes, {"x": ["N", 3]}, ["y"], {"w": SQUARE})
-    model.functions.append(function)
-    model.opset_import.append(helper.make_opsetid("mine", 1))
-    why = "it is inside the function 'F', which is not compiled yet"
-    assert left(import_model(model)) == [("call/MatMul_r", why)]
 
 
 def test_no_linear_layer_at_all(make_onnx: MakeModel) -> None:

@@ -9,12 +9,12 @@ import pytest
 from onnx2mzi.backends.onnx_model import photonic_model
 from onnx2mzi.emulate.accuracy import relative_error
 from onnx2mzi.emulate.host import HostRunner, random_inputs, reference_run
-from onnx2mzi.errors import InputError
 from onnx2mzi.frontend import import_model
 
 MODELS = Path(__file__).resolve().parents[2].parent / "shared" / "models"
 # Layers, and operators that stay electronic.
 EXPECTED: dict[str, tuple[int, list[str]]] = {
+    "burn_lstm_bidir": (4, []),
     "burn_sine_tf": (3, []),
     "marabou_cnn_max_mnist2_keras": (4, []),
     "marabou_gtsrb_tf": (4, []),
@@ -54,8 +54,3 @@ def test_the_host_is_the_model(name: str) -> None:
     probes = random_inputs(host, batch=3)
     assert relative_error(reference_run(photonic, probes), reference_run(path, probes)) < 1e-5
     assert [spec.name for spec in import_model(photonic).layers] == list(matrices)
-
-
-def test_a_model_of_recurrent_layers_only_is_refused_for_now() -> None:
-    with pytest.raises(InputError, match="1 LSTM: recurrent layers are not compiled yet"):
-        import_model(path_of("burn_lstm_bidir"))
