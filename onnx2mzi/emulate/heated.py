@@ -16,9 +16,9 @@ from onnx2mzi.physics.heat_operator import coupling_operator
 from onnx2mzi.physics.stack import Die
 
 # More pairs than this, and the far field comes from a coarse grid: within 1e-3 of the entries.
-_PAIRS = 20_000_000
+_PAIRS = 500_000
 _SPLIT_UM = 600.0
-_SPACING_UM = 90.0
+_SPACING = 0.15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +54,16 @@ def _warmth(layout: HeatLayout, model: HeatModel, die: Die | None) -> Real:
     if len(bars) * len(layout.guides) <= _PAIRS:
         exact = coupling_matrix(model=model, heaters=bars, segments=layout.guides, die=die)
         return np.asarray(gather @ exact)
+    split_um = _SPLIT_UM
+    if die is not None:
+        split_um = min(split_um, 0.4 * (die.x1_um - die.x0_um), 0.4 * (die.y1_um - die.y0_um))
     operator = coupling_operator(
         model=model,
         heaters=bars,
         segments=layout.guides,
         die=die,
-        split_um=_SPLIT_UM,
-        spacing_um=_SPACING_UM,
+        split_um=split_um,
+        spacing_um=_SPACING * split_um,
     )
     return operator.columns(np.arange(len(bars)), gather)
 
@@ -117,10 +120,17 @@ def heated_matrices(
         part = slice(placed.phase_start, placed.phase_start + placed.segments.phases)
         warm = tile.moved(error_rad[part]).transfer()
         if recalibrated:
-            turn = (warm * tile.transfer().conj()).sum(axis=1)
-            warm = np.exp(-1j * np.angle(turn))[:, None] * warm
+            warm = np.exp(1j * output_turn_rad(warm, tile.transfer()))[:, None] * warm
         transfers[placed.layer, placed.grid, placed.tile] = warm
     return {layer.name: _layer_matrix(layer, transfers) for layer in program.layers}
+
+
+def output_turn_rad(warm: Complex, cold: Complex) -> Real:
+    """The angle by which a readout turns every row of `warm` to be closest to `cold`, (m,).
+
+    Derivatives of the warm tile (heat_jacobian) are seen through the same turned readout.
+    """
+    return np.asarray(-np.angle((warm * cold.conj()).sum(axis=1)))
 
 
 def _layer_matrix(layer: LinearLayer, transfers: dict[tuple[str, int, int], Complex]) -> Matrix:
