@@ -12,19 +12,21 @@ What it uses, all exact:
 What the technology's drive allows of this is decided in `physics.shifter`.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from onnx2mzi.emulate.transfer import tile_matrix
-from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, Tile
+from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, Tile, TileGrid
 from onnx2mzi.kernels import decompose_columns, decompose_rows
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.physics.arrays import Index, Matrix, Real
 from onnx2mzi.physics.mzi import attenuator_theta_rad
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
+from onnx2mzi.pipeline.tilework import with_tiles
 
 # Far above the round-off of a decomposition (1e-15), far below what Exact promises (1e-9).
 NEGLIGIBLE = 1e-12
@@ -97,31 +99,21 @@ def _cost(tile: BalancedTile) -> tuple[int, float]:
     return int(np.count_nonzero(phases)), float(np.abs(phases).sum())
 
 
-def canonical_layer(
-    layer: LinearLayer, rules: DrawingRules, *, trials: int, seed: int
-) -> LinearLayer:
-    """The layer with every mesh tile in its canonical form; zero tiles are left out."""
+def canonical_grid(
+    layer: LinearLayer, grid: TileGrid, *, rules: DrawingRules, trials: int, seed: int
+) -> Callable[[Tile], Tile | None]:
+    """What makes every mesh tile of a layer's grid canonical, None of a tile that is zero."""
     real = not np.iscomplexobj(layer.weight)
-    grids = []
-    for grid in layer.grids:
-        largest = max((t.gain for t in grid.tiles if isinstance(t, MeshTile)), default=0.0)
-        tiles: list[Tile] = []
-        for tile in grid.tiles:
-            if isinstance(tile, MeshTile):
-                tile_or_zero = canonical_tile(
-                    tile,
-                    real=real,
-                    floor=NEGLIGIBLE * largest,
-                    rules=rules,
-                    trials=trials,
-                    seed=seed,
-                )
-                if tile_or_zero is not None:
-                    tiles.append(tile_or_zero)
-            else:
-                tiles.append(tile)
-        grids.append(replace(grid, tiles=tuple(tiles)))
-    return replace(layer, grids=tuple(grids))
+    largest = max((tile.gain for tile in grid.tiles if isinstance(tile, MeshTile)), default=0.0)
+
+    def work(tile: Tile) -> Tile | None:
+        if not isinstance(tile, MeshTile):
+            return tile
+        return canonical_tile(
+            tile, real=real, floor=NEGLIGIBLE * largest, rules=rules, trials=trials, seed=seed
+        )
+
+    return work
 
 
 def drawing_rules(context: Context) -> DrawingRules:
@@ -147,8 +139,5 @@ class Canonicalize(Pass):
 
     def run(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
-        layers = []
-        for done, layer in enumerate(program.layers):
-            context.progress("canonicalize", done, len(program.layers))
-            layers.append(canonical_layer(layer, rules, trials=self.trials, seed=context.seed))
-        return replace(program, layers=tuple(layers))
+        work = partial(canonical_grid, rules=rules, trials=self.trials, seed=context.seed)
+        return with_tiles(program, context, self.name, work)

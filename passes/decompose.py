@@ -6,19 +6,22 @@ and Reck et al., Phys. Rev. Lett. 73, 58 (1994) for the meshes. V's output phase
 m (m - 1) + n (n - 1) + min(m, n) phases.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from onnx2mzi.errors import InputError
-from onnx2mzi.ir import FactoredTile, LinearLayer, MeshTile, Program, Stage
+from onnx2mzi.ir import FactoredTile, LinearLayer, MeshTile, Program, Stage, Tile, TileGrid
 from onnx2mzi.kernels import decompose
 from onnx2mzi.kernels.decompose import Scheme
 from onnx2mzi.passes.drawing import BalancedTile, textbook_tile
 from onnx2mzi.physics.arrays import Complex, Matrix
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
+from onnx2mzi.pipeline.tilework import with_tiles
 from onnx2mzi.tech import Detection
 
 
@@ -75,23 +78,19 @@ class Decompose(Pass):
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        total = sum(len(grid.tiles) for layer in program.layers for grid in layer.grids)
-        done = 0
-        layers: list[LinearLayer] = []
-        for layer in program.layers:
-            grids = []
-            for grid in layer.grids:
-                tiles = []
-                for tile in grid.tiles:
-                    if not isinstance(tile, FactoredTile):
-                        raise InputError(
-                            "decompose takes factored tiles",
-                            where=f"layer '{layer.name}'",
-                            hint="run svd before decompose",
-                        )
-                    tiles.append(meshed(tile, self.mesh.scheme, context.technology.detection))
-                    done += 1
-                    context.progress("decompose", done, total)
-                grids.append(replace(grid, tiles=tuple(tiles)))
-            layers.append(replace(layer, grids=tuple(grids)))
-        return replace(program, stage=Stage.MESH, layers=tuple(layers))
+        scheme, detection = self.mesh.scheme, context.technology.detection
+
+        def work(layer: LinearLayer, grid: TileGrid) -> Callable[[Tile], Tile]:
+            return partial(_meshed, layer=layer.name, scheme=scheme, detection=detection)
+
+        return replace(with_tiles(program, context, self.name, work), stage=Stage.MESH)
+
+
+def _meshed(tile: Tile, *, layer: str, scheme: Scheme, detection: Detection) -> MeshTile:
+    if not isinstance(tile, FactoredTile):
+        raise InputError(
+            "decompose takes factored tiles",
+            where=f"layer '{layer}'",
+            hint="run svd before decompose",
+        )
+    return meshed(tile, scheme, detection)

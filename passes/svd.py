@@ -1,12 +1,13 @@
 """`svd`: factor every tile into unitary, singular values, unitary."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from onnx2mzi.ir import DenseTile, FactoredTile, LinearLayer, Program, Stage, Tile
+from onnx2mzi.ir import DenseTile, FactoredTile, Program, Stage, Tile
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
+from onnx2mzi.pipeline.tilework import with_tiles
 
 
 def factored(tile: Tile) -> Tile:
@@ -15,11 +16,6 @@ def factored(tile: Tile) -> Tile:
         return tile
     u, s, vh = np.linalg.svd(tile.weight, full_matrices=False)
     return FactoredTile(tile.outputs, tile.inputs, u, s, vh)
-
-
-def _with_factored_tiles(layer: LinearLayer) -> LinearLayer:
-    grids = tuple(replace(grid, tiles=tuple(map(factored, grid.tiles))) for grid in layer.grids)
-    return replace(layer, grids=grids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +30,4 @@ class Svd(Pass):
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        return replace(program, layers=tuple(map(_with_factored_tiles, program.layers)))
+        return with_tiles(program, context, self.name, lambda layer, grid: factored)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import runpy
 import shlex
 import sys
@@ -23,7 +24,9 @@ from onnx2mzi.pipeline.instruments import DumpIr, Narrator, PrintAfter, Timing
 from onnx2mzi.pipeline.manager import Instrument, Pipeline
 
 # Options that change where and how the result is told, not the result.
-_NOT_OF_THE_RESULT = ("-o", "--output-dir", "--dump-ir", "--print-after", "--save-config")
+_NOT_OF_THE_RESULT = (
+    "-o", "--output-dir", "--dump-ir", "--print-after", "--save-config", "--workers",
+)  # fmt: skip
 _NOT_OF_THE_RESULT_FLAGS = (
     "--json", "--quiet", "-q", "-v", "-vv", "--verbose", "--no-color", "--traceback", "--force",
     "--print-after-all",
@@ -100,9 +103,17 @@ def options_of(arguments: argparse.Namespace, command: str) -> Options:
         max_drop=arguments.max_drop,
         strict=arguments.strict,
         seed=arguments.seed,
+        workers=cores() if arguments.workers is None else arguments.workers,
         timing=arguments.timing,
         command=command,
     )
+
+
+def cores() -> int:
+    """The processor's cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def command_text(words: Sequence[str]) -> str:

@@ -61,24 +61,30 @@ class Log:
             self._bar.console.print(text, markup=False, highlight=False)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """`done` of `total` of a thing are finished."""
+        """`done` of `total` of a thing are finished.
+
+        What stands before the first comma of `what` is the thing, the rest where the work is:
+        "decompose, layer 2/7".
+        """
         if self.level < 1 or not self.stream.isatty():
             return
-        if what != self._what:
+        thing = what.partition(",")[0]
+        if thing != self._what:
             self.close()
-            self._what, self._since = what, monotonic()
+            self._what, self._since = thing, monotonic()
         if self._bar is None and monotonic() - self._since > PATIENCE_S and done < total:
             self._open(total)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total)
+            self._bar.update(self._task, completed=done, total=total, description=what)
             if done >= total:
                 self.close()
 
     def _open(self, total: int) -> None:
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import MofNCompleteColumn, Progress
 
-        self._bar = Progress(console=Console(file=self.stream), transient=True)
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+        self._bar = Progress(*columns, console=Console(file=self.stream), transient=True)
         self._task = self._bar.add_task(self._what, total=total)
         self._bar.start()
 

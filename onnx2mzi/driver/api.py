@@ -47,6 +47,7 @@ def compile(
     exclude: Sequence[str] = (),
     strict: bool = False,
     seed: int = 0,
+    workers: int = 1,
     log: Callable[[str], None] | None = None,
     instruments: Sequence[Instrument] = (),
 ) -> Compiled:
@@ -55,7 +56,8 @@ def compile(
     `optimize` is a level 0..3, passes as text ("prune,quantize{bits=6}") or objects, completed
     with what they need, or a whole Pipeline, run as it is. `data` is for fitting, `test` for
     measuring (.npz paths or dicts of arrays; labels are `y`). `budget` and `max_drop` are
-    fractions. The chip is emulated and compared with the model before it is returned.
+    fractions. `workers` is the number of tiles at a time, and changes nothing else. The chip is
+    emulated and compared with the model before it is returned.
 
     Raises onnx2mzi.errors: UsageError (options), InputError (model, data, technology), FitError
     (`strict`), VerificationError (a pass broke its promise, or `max_drop` is exceeded).
@@ -75,6 +77,7 @@ def compile(
         exclude=exclude,
         strict=strict,
         seed=seed,
+        workers=workers,
     )
     silent = Ears()
     ears = Ears(log=log or silent.log, progress=silent.progress, watch=tuple(instruments))

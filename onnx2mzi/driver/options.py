@@ -27,8 +27,8 @@ class Options:
     `optimize` is a level, a list of passes (text, or objects) that is completed, or a whole
     `Pipeline`; `passes` is the text of a whole pipeline and overrules it. `max_drop` and
     `budget` are fractions. With `timing` the report holds seconds, and two runs are no longer
-    the same bytes. `command` is what was typed, for the manifest. Whatever is None is left to
-    the defaults of passes and technology.
+    the same bytes; the number of `workers` (tiles at a time) changes nothing. `command` is what
+    was typed, for the manifest. Whatever is None is left to the defaults of passes and technology.
     """
 
     optimize: Optimize = DEFAULT_LEVEL
@@ -114,5 +114,7 @@ def check_numbers(options: Options) -> None:
     for where, value in (("--budget", options.budget), ("--max-drop", options.max_drop)):
         if value is not None and not 0 <= value <= 1:
             raise UsageError(f"{value:g} is not between 0 and 1", where=where)
+    if options.workers < 1:
+        raise UsageError(f"{options.workers} workers", where="--workers", hint="at least 1")
     if options.seed < 0:
         raise UsageError(f"{options.seed} is negative", where="--seed")

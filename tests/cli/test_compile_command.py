@@ -81,6 +81,7 @@ def test_the_manifest_says_how_it_was_made(cli: Cli, folder: Path) -> None:
 
 def test_command_text() -> None:
     words = ["n.onnx", "-O", "prune{x=1 y=2}", "-ofoo", "--json", "--dump-ir=d", "--dump-ir", "e"]
+    words += ["--workers", "3"]
     assert command_text(words) == "onnx2mzi n.onnx -O 'prune{x=1 y=2}'"
 
 

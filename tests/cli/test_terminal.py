@@ -56,6 +56,19 @@ def test_progress_is_for_long_work_on_a_terminal(monkeypatch: pytest.MonkeyPatch
         assert ("tiles" in stream.getvalue()) is expected
 
 
+def test_one_bar_follows_a_thing_through_the_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(terminal, "monotonic", lambda: now[0])
+    stream = Terminal()
+    log = Log(1, stream)
+    for done in range(1, 4):
+        now[0] += 1.5
+        log.progress(f"decompose, layer {done}/4", done, 4)
+    log.close()
+    assert "decompose, layer 3/4" in stream.getvalue()
+    assert "3/4" in stream.getvalue().replace("layer 3/4", "")
+
+
 def test_long_names_lose_their_middle() -> None:
     name = "/model/encoder/layers.0/self_attn/q_proj/MatMul"
     short = render.shortened(name)

@@ -11,6 +11,8 @@ import onnxruntime
 import pytest
 
 import onnx2mzi
+from onnx2mzi.driver.compile import compile_model
+from onnx2mzi.driver.options import Options
 from onnx2mzi.driver.plugins import PASSES
 from onnx2mzi.errors import FitError, InputError, UsageError, VerificationError
 from onnx2mzi.ir import MeshTile, Program, Stage, identical
@@ -196,6 +198,15 @@ def test_the_same_command_gives_the_same_bytes(tiny_onnx: bytes, tmp_path: Path)
         files = chip.save(tmp_path / name, emit=EMIT)
         made.append({file: path.read_bytes() for file, path in files.items()})
     assert made[0] == made[1]
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tiny_onnx: bytes, tmp_path: Path) -> None:
+    made = []
+    for workers in (1, 2, 5):
+        options = Options(ports=2, workers=workers)
+        files = compile_model(tiny_onnx, options).save(tmp_path / str(workers), emit=EMIT)
+        made.append({file: path.read_bytes() for file, path in files.items()})
+    assert made[0] == made[1] == made[2]
 
 
 def test_load_refuses_what_is_damaged(tiny_onnx: bytes, tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Tiles worked on in parallel: the part of a pass that takes every tile for itself.
+
+Threads, for the kernels, LAPACK and numpy's loops hold no lock; results come back in the order
+of the tiles, so their number changes nothing but the time.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+
+from onnx2mzi.ir import LinearLayer, Program, Tile, TileGrid
+from onnx2mzi.pipeline.base import Context
+
+# What a pass does with the tiles of a grid of a layer; a tile that becomes None is left out.
+Work = Callable[[LinearLayer, TileGrid], Callable[[Tile], Tile | None]]
+Map = Callable[[Callable[[Tile], Tile | None], Iterable[Tile]], Iterator[Tile | None]]
+
+
+@contextlib.contextmanager
+def mapping(workers: int) -> Iterator[Map]:
+    """As `map`, on so many threads. An error, or an interrupt, drops what has not begun."""
+    if workers <= 1:
+        yield map
+        return
+    executor = ThreadPoolExecutor(workers)
+    try:
+        yield executor.map
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def with_tiles(program: Program, context: Context, what: str, work: Work) -> Program:
+    """The program, every tile of its layers replaced by what `work` makes of it.
+
+    `what` names the work to `context.progress`, which counts tiles.
+    """
+    counts = [sum(len(grid.tiles) for grid in layer.grids) for layer in program.layers]
+    # A pool of threads is not worth while for a single tile.
+    workers = min(context.workers, sum(counts))
+    done = 0
+    layers: list[LinearLayer] = []
+    with mapping(workers) as mapped:
+        for number, layer in enumerate(program.layers):
+            told = f"{what}, layer {number + 1}/{len(program.layers)}"
+            tell = partial(context.progress, told)
+            grids = []
+            for grid in layer.grids:
+                tiles: list[Tile] = []
+                for made in mapped(work(layer, grid), grid.tiles):
+                    done += 1
+                    tell(done, sum(counts))
+                    if made is not None:
+                        tiles.append(made)
+                grids.append(replace(grid, tiles=tuple(tiles)))
+            layers.append(replace(layer, grids=tuple(grids)))
+    return replace(program, layers=tuple(layers))
