@@ -47,6 +47,7 @@ def characterize_parser() -> Parser:
     add("--no-trim", action="store_true", help="heaters do not undo static errors")
     add("--seed", type=whole, default=0, metavar="N", help="of the chips; default 0")
     add("--workers", type=whole, default=1, metavar="N", help="threads; default 1")
+    add("--scheduler", metavar="tcp://HOST:8786", help="a Dask cluster instead of threads")
     sizes = parser.add_argument_group("sizes about which scans run (0 leaves one out)")
     for option, name, words in SIZES:
         sizes.add_argument(option, dest=name, type=number, metavar="X", help=words)
@@ -73,6 +74,7 @@ def characterize_command(arguments: argparse.Namespace) -> int:
         samples=arguments.samples,
         seed=arguments.seed,
         workers=arguments.workers,
+        scheduler=arguments.scheduler,
         calibrate=arguments.calibrate,
         trim=not arguments.no_trim,
         drop=arguments.drop,

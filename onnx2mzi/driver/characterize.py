@@ -13,6 +13,7 @@ import numpy as np
 
 from onnx2mzi import __version__
 from onnx2mzi.backends.characterization import devices_csv, numbers, page, points_csv
+from onnx2mzi.driver.cluster import connected
 from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.fabricated import calibration_of
 from onnx2mzi.emulate.characterize import (
@@ -53,6 +54,7 @@ class Asked:
     samples: int = 1000
     seed: int = 0
     workers: int = 1
+    scheduler: str | None = None
     calibrate: str | Calibration | None = None
     trim: bool = True
     drop: float = 0.01
@@ -85,6 +87,18 @@ def characterize(
     client (`client.get_executor()`). Raises UsageError and InputError.
     """
     asked = asked or Asked()
+    if executor is None and asked.scheduler is not None:
+        with connected(asked.scheduler) as cluster:
+            there = replace(asked, scheduler=None, workers=cluster.threads)
+            return characterize(
+                chip,
+                data,
+                there,
+                directory=directory,
+                executor=cluster.executor,
+                log=log,
+                progress=progress,
+            )
     compiled = chip if isinstance(chip, Compiled) else load(chip)
     program, technology = compiled.program, compiled.emission.technology
     if program.stage is Stage.LINEAR:
