@@ -182,12 +182,10 @@ def _layer(rng: np.random.Generator, k: int, stage: Stage, drive: Drive) -> Line
             f"w{k}",
             k % 2 == 0,
             "float32",
-            f"b{k}" if k % 3 else "",
             view=_view(rng, weight.shape[1]) if rng.random() < 0.5 else View(),
         ),
         loc=Loc("net.onnx", f"/net/{k}/Gemm", "Gemm", f"net.{k}.weight"),
         grids=grids,
-        offset=weight[:, 0] if rng.random() < 0.5 else None,
         uses=int(rng.integers(1, 1000)) if rng.random() < 0.5 else None,
     )
 

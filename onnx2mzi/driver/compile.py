@@ -158,8 +158,7 @@ class Compiled:
 
     def run_original(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs with the matrices that the model asks for."""
-        asked = [replace(layer, offset=None) for layer in self.program.layers]
-        return self.runner.run({}, asked, self._named(inputs))
+        return self.runner.run({}, self.program.layers, self._named(inputs))
 
     def save(
         self,
@@ -181,8 +180,13 @@ class Compiled:
                 if progress is not None:
                     progress("write files", done, len(writers))
                 writer.write(self.emission, stage)
-            write_manifest(stage, {**self.about, "emit": [show(writer) for writer in writers]})
-        return {path.name: path for path in sorted(target.iterdir()) if path.is_file()}
+            notes = {
+                key: note for writer in writers for key, note in writer.notes(self.emission).items()
+            }
+            emitted = [show(writer) for writer in writers]
+            write_manifest(stage, {**self.about, "emit": emitted, **notes})
+        files = (path for path in sorted(target.rglob("*")) if path.is_file())
+        return {path.relative_to(target).as_posix(): path for path in files}
 
     def _named(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         if isinstance(inputs, Mapping):

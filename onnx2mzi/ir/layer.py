@@ -91,12 +91,11 @@ class TileGrid:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearLayer:
-    """y = weight @ x + offset for every vector x that the host sends.
+    """y = weight @ x for every vector x that the host sends.
 
     `weight`, shape (m, n), is what the ONNX model asks for and never changes; `grids` is what
     the chip does, applied in order (the first meets the inputs; between two grids light is
-    detected and sent again). Before tiling `grids` is empty. `offset`, shape (m,), is added
-    electronically: None until a pass makes up for the mean of what it took away. `uses` is the
+    detected and sent again). Before tiling `grids` is empty. `uses` is the
     number of vectors in one inference (a batch of 1 where that is open), None if unknown.
     """
 
@@ -105,10 +104,7 @@ class LinearLayer:
     operand: Operand
     loc: Loc
     grids: tuple[TileGrid, ...] = field(default=())
-    offset: Matrix | None = None
     uses: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_matrix(self.weight))
-        if self.offset is not None:
-            object.__setattr__(self, "offset", frozen_matrix(self.offset))

@@ -42,9 +42,9 @@ class Operand:
     """How the layer meets the host graph.
 
     Host tensor `source` holds the layer's input vectors along `axis` (-1: rows of x @ W.T,
-    -2: columns of W @ x), or as `view` says; "" if no host output shows them. The realised matrix is fed to host input `binding`,
-    transposed if `transposed`, and cast to `dtype` (a numpy name). The layer's `offset` is fed,
-    as a vector along `axis`, to host input `offset_binding`; "" if the host takes none.
+    -2: columns of W @ x), or as `view` says; "" if no host output shows them. The realised
+    matrix is fed to host input `binding`, transposed if `transposed`, and cast to `dtype` (a
+    numpy name).
 
     `slot` (k, count): the host input takes the matrices of `count` layers, alike in shape, one
     below the other; this one is the k-th.
@@ -55,6 +55,5 @@ class Operand:
     binding: str
     transposed: bool
     dtype: str
-    offset_binding: str = ""
     slot: tuple[int, int] = WHOLE
     view: View = field(default_factory=View)

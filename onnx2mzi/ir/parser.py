@@ -11,12 +11,11 @@
     }
     layer "fc1" {
       loc file "digits.onnx" node "/0/Gemm" op "Gemm" tensor "0.weight"
-      operand "x" axis -1 binding "fc1.w" "float32" [transposed] [offset "fc1.b"] [slot 0 of 2]
+      operand "x" axis -1 binding "fc1.w" "float32" [transposed] [slot 0 of 2]
         [more [-2]] [at [-3: 0]] [part 0 of 2]          // what else a view has
         [window kernel [3] strides [1] dilations [1] pads [1, 1] [same "upper"]]
       uses 1                                            // if known
       weight f64[64, 64] @weight[0:4096]
-      offset f64[64] all 0.0                            // only if a pass set one
       grid 64 x 64 {
         tile mesh {                                     // or dense, factored
           outputs i32[64] 0..64
@@ -157,13 +156,12 @@ class _Parser(Reader):
         uses = self.integer("a number of uses") if self.accept("uses") else None
         self.expect("weight")
         weight = self.matrix()
-        offset = self.matrix() if self.accept("offset") else None
         grids: list[TileGrid] = []
         while self.accept("grid"):
             grids.append(self.grid())
         if not self.accept("}"):
             self.fail("'grid' or '}'")
-        return LinearLayer(name, weight, operand, loc, tuple(grids), offset, uses)
+        return LinearLayer(name, weight, operand, loc, tuple(grids), uses)
 
     def operand(self) -> Operand:
         source = self.string("the host tensor")
@@ -173,9 +171,8 @@ class _Parser(Reader):
         binding = self.string("the host input")
         dtype = self.string("a dtype")
         transposed = self.accept("transposed")
-        offset = self.string("the host input of the offset") if self.accept("offset") else ""
         slot = self.share("slot")
-        return Operand(source, axis, binding, transposed, dtype, offset, slot, self.view())
+        return Operand(source, axis, binding, transposed, dtype, slot, self.view())
 
     def share(self, what: str) -> tuple[int, int]:
         if not self.accept(what):

@@ -153,8 +153,6 @@ class _Printer:
             *([] if layer.uses is None else [f"uses {layer.uses}"]),
             f"weight {self.array(layer.weight, 'weight')}",
         ]
-        if layer.offset is not None:
-            lines.append(f"offset {self.array(layer.offset, 'offset')}")
         for grid in layer.grids:
             tiles = (line for tile in grid.tiles for line in self.tile(tile))
             lines += _block(f"grid {grid.rows} x {grid.columns}", tiles)
@@ -257,10 +255,9 @@ def _loc(loc: Loc) -> str:
 
 def _operand(operand: Operand) -> str:
     turned = " transposed" if operand.transposed else ""
-    offset = f" offset {quoted(operand.offset_binding)}" if operand.offset_binding else ""
     return (
         f"operand {quoted(operand.source)} axis {operand.axis}"
-        f" binding {quoted(operand.binding)} {quoted(operand.dtype)}{turned}{offset}"
+        f" binding {quoted(operand.binding)} {quoted(operand.dtype)}{turned}"
         f"{_share('slot', operand.slot)}{_view(operand.view)}"
     )
 

@@ -257,10 +257,6 @@ def layer_problems(layer: LinearLayer) -> Problems:
     yield from operand_problems(layer.operand, columns, where)
     if layer.uses is not None and layer.uses < 1:
         yield Problem(where, f"used {layer.uses} times")
-    if layer.offset is not None:
-        if layer.offset.shape != (rows,):
-            yield Problem(where, f"the offset has shape {layer.offset.shape}, not ({rows},)")
-        yield from _finite(where, "the offset", layer.offset)
     width = columns
     for g, grid in enumerate(layer.grids):
         if grid.columns != width:

@@ -87,47 +87,29 @@ def check_effect(
         return
     on_data = isinstance(effect, Bounded) and effect.on_data
     inputs = network.layer_inputs() if network is not None and on_data else {}
-    for old, new in zip(before.program.layers, after.program.layers, strict=True):
+    for old in before.program.layers:
         was, now = before.matrices[old.name], after.matrices[old.name]
-        shift = _shift(old.offset, new.offset)
         if isinstance(effect, Exact):
-            moved = exact_move(was, now, shift)
-            _hold(text, old.name, moved, EXACT_TOLERANCE)
+            _hold(text, old.name, exact_move(was, now), EXACT_TOLERANCE)
         else:
-            moved = bounded_move(was, now, shift, inputs.get(old.name))
-            _hold(text, old.name, moved, effect.limit)
+            _hold(text, old.name, bounded_move(was, now, inputs.get(old.name)), effect.limit)
 
 
-def _shift(before: Matrix | None, after: Matrix | None) -> Matrix | None:
-    """By how much the offset moved; None if it did not."""
+def exact_move(before: Matrix, after: Matrix) -> float:
+    """max |dW| / max |W|; infinite if only W is zero."""
     if before is after:
-        return None
-    if before is None:
-        return after
-    return -before if after is None else after - before
-
-
-def exact_move(before: Matrix, after: Matrix, shift: Matrix | None = None) -> float:
-    """max |dW| / max |W|, of the offset's `shift` as well; infinite if only W is zero."""
-    if before is after and shift is None:
         return 0.0
     moved = float(np.abs(after - before).max(initial=0.0))
-    if shift is not None:
-        moved = max(moved, float(np.abs(shift).max(initial=0.0)))
     return _ratio(moved, float(np.abs(before).max(initial=0.0)))
 
 
-def bounded_move(
-    before: Matrix, after: Matrix, shift: Matrix | None = None, inputs: Matrix | None = None
-) -> float:
-    """|dW X + d offset|_F / |W X|_F, X the inputs as columns; all unit vectors if None."""
-    if before is after and shift is None:
+def bounded_move(before: Matrix, after: Matrix, inputs: Matrix | None = None) -> float:
+    """|dW X|_F / |W X|_F, X the inputs as columns; all unit vectors if None."""
+    if before is after:
         return 0.0
     moved = after - before
     if inputs is not None:
         moved, before = moved @ inputs, before @ inputs
-    if shift is not None:
-        moved = moved + shift[:, None]
     return _ratio(float(np.linalg.norm(moved)), float(np.linalg.norm(before)))
 
 

@@ -37,7 +37,7 @@ def test_any_name_survives(make_program: Any, text: str) -> None:
         program.layers[0],
         name=text,
         loc=Loc(text, text, text, text),
-        operand=Operand(text, -1, text, False, text, text),
+        operand=Operand(text, -1, text, False, text),
     )
     renamed = replace(program, name=text, layers=(layer,), history=(text,))
     printed, arrays = print_program(renamed)
