@@ -1,17 +1,20 @@
-"""phases.csv read back, and the matrices that follow from it by the textbook alone.
+"""Tables of phases read back, and the matrices that follow from them by the textbook alone.
 
 `table_problems` compares these with the program: the matrices use neither the IR, the kernels
 nor their gauge, only couplers and phases on arms.
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from onnx2mzi.backends.phase_columns import FOLDER, columns_matrix, iterate_columns
 from onnx2mzi.backends.phases import COLUMNS
 from onnx2mzi.emulate.transfer import tile_transfer
 from onnx2mzi.errors import InputError
@@ -170,6 +173,48 @@ def tile_matrix(
     v = mesh_matrix(blocks["v"], inputs, drive)[:channels]
     light = u @ (sigma[:, None] * v)
     return np.asarray(gain * np.exp(1j * readout_rad)[:, None] * light)
+
+
+@dataclass(frozen=True, slots=True)
+class TileTable:
+    """What a table says of one tile; `matrix` takes the keywords of `tile_matrix`."""
+
+    layer: str
+    tile: str
+    matrix: Callable[..., Complex]
+
+
+def phase_files(directory: Path) -> list[Path]:
+    """The table of an output folder: phases.csv, or one file a layer; [] if there is none."""
+    path = directory / "phases.csv"
+    return [path] if path.is_file() else sorted((directory / FOLDER).glob("*.npz"))
+
+
+def tile_tables(path: Path) -> Iterator[TileTable]:
+    """The tiles of a phases.csv, or of a file of columns, one at a time.
+
+    Raises InputError if the file cannot be read; `matrix` for rows that make no mesh.
+    """
+    if path.suffix == ".npz":
+        for tile in iterate_columns(path):
+            made = _refusing(partial(columns_matrix, tile), f"{path}: {tile.layer}.{tile.tile}")
+            yield TileTable(tile.layer, tile.tile, made)
+        return
+    for (layer, name), group in groupby(iterate_phases(path), key=lambda r: (r.layer, r.tile)):
+        made = _refusing(partial(tile_matrix, tuple(group)), f"{path}: {layer}.{name}")
+        yield TileTable(layer, name, made)
+
+
+def _refusing(made: Callable[..., Complex], where: str) -> Callable[..., Complex]:
+    """`made`, its errors told as those of the file."""
+
+    def matrix(**given: Any) -> Complex:
+        try:
+            return made(**given)
+        except (IndexError, KeyError, ValueError):
+            raise InputError("the rows do not make a mesh", where=where) from None
+
+    return matrix
 
 
 def table_problems(path: Path, program: Program, *, tolerance: float = 1e-9) -> list[str]:

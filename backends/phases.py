@@ -1,5 +1,7 @@
 """`phases`: phases.csv, the table that drives the chip, a row for every phase shifter.
 
+Of more than `CSV_ROWS` rows it becomes arrays, a file a layer, unless asked: see `phase_columns`.
+
 Columns: `id` (`LAYER.g0.t3.u.c3.p2.theta`), `layer`, `tile` (`g0.t3`: grid 0, tile 3), `block`
 (`v`, `s` or `u`, as light meets them), `column`, `port`, `kind` (`theta`, `phi`, `sigma`,
 `out`), `state` (`active`, `passive`, `removed`), `arm` (`upper`, `lower`, `pair`; see
@@ -14,8 +16,9 @@ angles and shapes are in program.mzi; the optics are here entirely.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar, TextIO
+from typing import Any, ClassVar, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +28,7 @@ from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.quantization import DriveCode, codes_of
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, drive_rad, power_mw
 from onnx2mzi.pipeline.backend import Backend, Emission
+from onnx2mzi.pipeline.base import option
 from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import attenuator_xy, heater_xy, out_xy
@@ -48,6 +52,8 @@ COLUMNS = (
     "pad",
     "channel",
 )
+# As many rows are about 260 MB of text and 10 s of work.
+CSV_ROWS = 2_000_000
 KINDS = ("theta", "phi", "sigma", "out")
 THETA, PHI, SIGMA, OUT = range(4)
 STATES = tuple(state.name.lower() for state in ShifterState)
@@ -264,12 +270,22 @@ def blocks(program: Program) -> Iterator[tuple[str, int, int, str, Mesh | Attenu
                     yield layer.name, g, t, "u", tile.u
 
 
-def write_table(program: Program, file: TextIO, technology: Technology) -> int:
-    """Write the whole table, block by block; return the number of rows."""
+@dataclass(frozen=True, slots=True)
+class PlacedShifters:
+    """The shifters of one block of the chip, and where they are if the program is placed."""
+
+    layer: str
+    grid: int
+    tile: int
+    block: str
+    shifters: Shifters
+    places_um: tuple[Real, Real] | None
+
+
+def placed_shifters(program: Program, technology: Technology) -> Iterator[PlacedShifters]:
+    """All shifters of the chip, block by block in the order of the file."""
     placed = program.placement.blocks if program.placement is not None else ()
     found = {(b.layer, b.grid, b.tile, b.block): b for b in placed}
-    file.write(",".join(COLUMNS) + "\n")
-    rows = channel = 0
     for layer, grid, tile, name, block in blocks(program):
         placement = found.get((layer, grid, tile, name))
         places_um = None
@@ -281,31 +297,76 @@ def write_table(program: Program, file: TextIO, technology: Technology) -> int:
             shifters = attenuator_shifters(block, program.drive_code)
             if placement is not None:
                 places_um = attenuator_places_um(block, placement, technology)
+        yield PlacedShifters(layer, grid, tile, name, shifters, places_um)
+
+
+def rows_of(program: Program) -> int:
+    """How many rows the table of the program has."""
+    return sum(
+        2 * len(block) + int(np.count_nonzero(block.out_state != ShifterState.REMOVED))
+        if isinstance(block, Mesh)
+        else len(block)
+        for *_, block in blocks(program)
+    )
+
+
+def write_table(program: Program, file: TextIO, technology: Technology) -> int:
+    """Write the whole table, block by block; return the number of rows."""
+    file.write(",".join(COLUMNS) + "\n")
+    rows = channel = 0
+    for block in placed_shifters(program, technology):
         file.writelines(
             block_lines(
-                shifters,
-                layer=layer,
-                grid=grid,
-                tile=tile,
-                block=name,
+                block.shifters,
+                layer=block.layer,
+                grid=block.grid,
+                tile=block.tile,
+                block=block.block,
                 p_pi_mw=technology.p_pi_mw,
-                places_um=places_um,
+                places_um=block.places_um,
                 channel=channel,
             )
         )
-        rows += len(shifters.state)
-        channel += int(np.count_nonzero(shifters.state == ShifterState.ACTIVE))
+        rows += len(block.shifters.state)
+        channel += int(np.count_nonzero(block.shifters.state == ShifterState.ACTIVE))
     return rows
+
+
+class Form(StrEnum):
+    """How the table is written."""
+
+    AUTO = "auto"
+    CSV = "csv"
+    COLUMNS = "columns"
 
 
 @dataclass(frozen=True, slots=True)
 class Phases(Backend):
-    """phases.csv: a row for every phase shifter, with its setting, power and place."""
+    """Every phase shifter with its setting, power and place: phases.csv, or columns of arrays."""
 
     name: ClassVar[str] = "phases"
 
+    table: Form = option(
+        Form.AUTO,
+        f"csv: phases.csv; columns: phases/LAYER.npz; auto: columns above {CSV_ROWS:,} rows",
+    )
+
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
+        if self._columns(emission.program):
+            # What comes with large chips only is imported with them only.
+            from onnx2mzi.backends.phase_columns import write_columns
+
+            return write_columns(emission.program, directory, emission.technology)
         path = directory / "phases.csv"
         with path.open("w", encoding="utf-8", newline="") as file:
             write_table(emission.program, file, emission.technology)
         return (path.name,)
+
+    def notes(self, emission: Emission) -> dict[str, Any]:
+        if not self._columns(emission.program):
+            return {}
+        return {"phases": "phases/*.npz", "phases_rows": rows_of(emission.program)}
+
+    def _columns(self, program: Program) -> bool:
+        above = self.table is Form.AUTO and rows_of(program) > CSV_ROWS
+        return above or self.table is Form.COLUMNS

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mzi.backends.phase_table import by_tile, read_phases
-from onnx2mzi.backends.phase_table import tile_matrix as tile_of_table
+from onnx2mzi.backends.phase_columns import FOLDER
+from onnx2mzi.backends.phase_table import TileTable, phase_files, tile_tables
 from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.output import need_manifest, sha256
 from onnx2mzi.driver.plugins import BACKENDS
@@ -20,7 +20,6 @@ from onnx2mzi.emulate.transfer import tile_matrix
 from onnx2mzi.errors import InputError, Onnx2MziError
 from onnx2mzi.ir import MeshTile
 
-PHASES = "phases.csv"
 # The table prints phases to full precision; a photonic ONNX holds single precision.
 TABLE_TOLERANCE = 1e-9
 ONNX_TOLERANCE = 1e-5
@@ -83,31 +82,40 @@ def _files(directory: Path, manifest: dict[str, Any]) -> Finding:
 
 
 def _phases(directory: Path, chip: Compiled) -> Finding:
-    """The matrices that follow from phases.csv by couplers and arms alone."""
-    path = directory / PHASES
-    if not path.is_file():
-        return Finding("phases", None, f"no {PHASES}")
-    tiles = by_tile(read_phases(path))
-    worst, where = 0.0, ""
-    for layer, name, tile in _mesh_tiles(chip):
-        rows = tiles.pop((layer, name), ())
-        found = tile_of_table(
-            rows,
-            outputs=len(tile.outputs),
-            inputs=len(tile.inputs),
-            drive=tile.u.drive,
-            gain=tile.gain,
-            readout_rad=tile.readout_rad,
-        )
-        asked = tile_matrix(tile)
-        error = float(np.abs(found - asked).max(initial=0.0)) if found.shape == asked.shape else 1.0
-        if tile.gain > 0 and error / tile.gain > worst:
-            worst, where = error / tile.gain, f"{layer}.{name}"
-    if tiles:
-        return Finding("phases", False, f"rows of unknown tiles: {sorted(tiles)[0]}")
+    """The matrices that follow from the table of phases by couplers and arms alone."""
+    tables = phase_files(directory)
+    if not tables:
+        return Finding("phases", None, "no table of phases")
+    name = tables[0].name if tables[0].suffix == ".csv" else f"{FOLDER}/*.npz"
+    left = {(layer, where): tile for layer, where, tile in _mesh_tiles(chip)}
+    worst, differing = 0.0, ""
+    for found in (found for path in tables for found in tile_tables(path)):
+        tile = left.pop((found.layer, found.tile), None)
+        if tile is None:
+            return Finding("phases", False, f"rows of unknown tiles: {found.layer}.{found.tile}")
+        error = _distance(found, tile)
+        if not error <= worst:
+            worst, differing = error, f"{found.layer}.{found.tile}"
+    for (layer, where), tile in left.items():
+        if len(tile.u) or len(tile.v) or len(tile.sigma):
+            return Finding("phases", False, f"{name} has no rows of tile {layer}.{where}")
     if not worst <= TABLE_TOLERANCE:
-        return Finding("phases", False, f"tile {where} differs from the program by {worst:.2g}")
-    return Finding("phases", True, f"{PHASES} gives the program's matrices to {worst:.1e}")
+        return Finding("phases", False, f"tile {differing} differs from the program by {worst:.2g}")
+    return Finding("phases", True, f"{name} gives the program's matrices to {worst:.1e}")
+
+
+def _distance(found: TileTable, tile: MeshTile) -> float:
+    """How far the table's matrix is from the program's, relative to the gain."""
+    made = found.matrix(
+        outputs=len(tile.outputs),
+        inputs=len(tile.inputs),
+        drive=tile.u.drive,
+        gain=tile.gain,
+        readout_rad=tile.readout_rad,
+    )
+    asked = tile_matrix(tile)
+    error = float(np.abs(made - asked).max(initial=0.0)) if made.shape == asked.shape else np.inf
+    return error / tile.gain if tile.gain > 0 else 0.0
 
 
 def _mesh_tiles(chip: Compiled) -> Iterator[tuple[str, str, MeshTile]]:

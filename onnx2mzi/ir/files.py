@@ -3,6 +3,7 @@
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -53,11 +54,16 @@ def write_npz(arrays: Mapping[str, npt.NDArray[np.generic]], path: Path) -> None
     """An uncompressed .npz without time stamps, members in the order of `arrays`."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
-            member = zipfile.ZipInfo(f"{name}.npy", _NO_TIME)
-            member.create_system = _UNIX
-            member.external_attr = 0o644 << 16
-            with archive.open(member, "w", force_zip64=True) as file:
+            with zip_member(archive, name) as file:
                 np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def zip_member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    """A new member `NAME.npy` to write to, without a time stamp."""
+    member = zipfile.ZipInfo(f"{name}.npy", _NO_TIME)
+    member.create_system = _UNIX
+    member.external_attr = 0o644 << 16
+    return archive.open(member, "w", force_zip64=True)
 
 
 def read_npz(path: Path) -> dict[str, npt.NDArray[np.generic]]:

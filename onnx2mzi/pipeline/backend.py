@@ -1,9 +1,10 @@
 """What a back end is: a frozen dataclass that writes files from a finished program."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from onnx2mzi.ir import Program
 from onnx2mzi.physics.arrays import Matrix
@@ -73,3 +74,7 @@ class Backend(ABC):
     @abstractmethod
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         """Write into the existing `directory`; return the names of the files written."""
+
+    def notes(self, emission: Emission) -> Mapping[str, Any]:
+        """What the manifest should say of what this back end writes, beside the files' names."""
+        return {}

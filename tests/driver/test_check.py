@@ -11,6 +11,8 @@ from onnx2mzi.driver.check import check
 from onnx2mzi.driver.compare import difference, run_on_data
 from onnx2mzi.driver.output import read_manifest, write_manifest
 from onnx2mzi.errors import InputError
+from onnx2mzi.ir.files import read_npz, write_npz
+from onnx2mzi.physics.shifter import ShifterState
 
 EMIT = "ir,phases,onnx,report"
 
@@ -81,6 +83,39 @@ def test_a_phase_that_was_edited(folder: Path) -> None:
     assert found["phases"] is False
     assert found["rewrite phases"] is False
     assert found["onnx"] is True
+
+
+def test_a_table_of_columns(tiny_onnx: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "chip"
+    emit = "ir,phases{table=columns}"
+    files = onnx2mzi.compile(tiny_onnx, ports=4).save(folder, emit=emit)
+    assert set(files) >= {"phases/0_fc1.npz", "phases/1_fc2.npz"}
+    manifest = read_manifest(folder)
+    assert manifest is not None
+    assert manifest["phases"] == "phases/*.npz"
+    assert verdicts(folder) == {
+        "files": True,
+        "program": True,
+        "phases": True,
+        "onnx": None,
+        "rewrite ir": True,
+        "rewrite phases{table=columns}": True,
+        "drc": None,
+        "lvs": None,
+    }
+    path = folder / "phases" / "1_fc2.npz"
+    arrays = read_npz(path)
+    heated = np.flatnonzero(arrays["state"] == ShifterState.ACTIVE)
+    changed = arrays["phase_rad"].copy()
+    changed[heated[0]] /= 2
+    write_npz({**arrays, "phase_rad": changed}, path)
+    assert verdicts(folder)["phases"] is False
+    cut = {name: a[2:] if a.shape == changed.shape else a for name, a in arrays.items()}
+    write_npz(cut, path)
+    assert verdicts(folder)["phases"] is False
+    path.unlink()
+    message = next(finding for finding in check(folder) if finding.name == "phases").message
+    assert message == "phases/*.npz has no rows of tile fc2.g0.t0"
 
 
 def test_weights_that_were_swapped(folder: Path, tiny_onnx: bytes, folders: Path) -> None:
