@@ -77,8 +77,11 @@ class Imperfections:
         return self.phase_rad + self.gamma + self.dead + self.stuck > 0 or self.bits is not None
 
     def times(self, factor: float) -> "Imperfections":
-        """All sizes times a factor; bits stay."""
-        return replace(self, **{name: factor * getattr(self, name) for name in SIZES})
+        """All sizes times a factor; bits stay, and no more heaters fail than there are."""
+        sizes = {name: factor * getattr(self, name) for name in SIZES}
+        failed = max(sizes["dead"] + sizes["stuck"], 1.0)
+        sizes |= {"dead": sizes["dead"] / failed, "stuck": sizes["stuck"] / failed}
+        return replace(self, **sizes)
 
     def only(self, *names: str) -> "Imperfections":
         """These fields alone, everything else ideal."""

@@ -123,6 +123,8 @@ def test_sizes_scale_and_separate() -> None:
     assert TYPICAL.times(2).phase_rad == 2 * TYPICAL.phase_rad
     alone = TYPICAL.only("gamma")
     assert alone == Imperfections(gamma=TYPICAL.gamma) and alone.heaters and not alone.static
+    most = Imperfections(dead=0.3, stuck=0.1).times(4)
+    assert (most.dead, most.stuck) == pytest.approx((0.75, 0.25))
     assert Imperfections(gradient_rad_mm2=1.0).static
 
 
