@@ -7,7 +7,8 @@ Columns: `id` (`LAYER.g0.t3.u.c3.p2.theta`), `layer`, `tile` (`g0.t3`: grid 0, t
 `out`), `state` (`active`, `passive`, `removed`), `arm` (`upper`, `lower`, `pair`; see
 physics.shifter), `phase_rad` (signed), `code` (if the driver is known), `drive_rad` (what the
 heaters make), `power_mw`, `x_um`, `y_um` (centre of the heater, or of a pair, if the program is
-placed), `pad`, `channel` (number of the heater in this file).
+placed), `pad` (that drives it, `T0_N12`; of a pair `T0_N1+T0_N2`), `channel` (number of the
+heater in this file).
 
 An MZI of the program has its rows even when both shifters are removed, for it is drawn as a
 crossing. An output phase that is removed is nothing and has none. The program, gains, readout
@@ -23,6 +24,7 @@ from typing import Any, ClassVar, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from onnx2mzi.backends.pads import block_pads
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.quantization import DriveCode, codes_of
@@ -205,9 +207,13 @@ def block_lines(
     block: str,
     p_pi_mw: float,
     places_um: tuple[Real, Real] | None,
+    pads: list[str],
     channel: int,
 ) -> Iterator[str]:
-    """The lines of one block, newline included; its heaters count from `channel`."""
+    """The lines of one block, newline included; its heaters count from `channel`.
+
+    `pads` has a text for every shifter, empty where it has no wire.
+    """
     name = f"{layer}.g{grid}.t{tile}.{block}"
     # Python lists are an order of magnitude faster to walk than arrays.
     column, port = shifters.column.tolist(), shifters.port.tolist()
@@ -221,7 +227,7 @@ def block_lines(
     if any(mark in layer for mark in ',"\r\n'):
         ids = (_quoted(text) for text in ids)
     fixed = f",{_quoted(layer)},g{grid}.t{tile},{block},"
-    for text, c, p, k, s, a, rad, code, made, power, x_um, y_um, heated, number in zip(
+    for text, c, p, k, s, a, rad, code, made, power, x_um, y_um, pad, heated, number in zip(
         ids,
         column,
         port,
@@ -234,13 +240,14 @@ def block_lines(
         power_mw(shifters.drive_rad, p_pi_mw=p_pi_mw).tolist(),
         x,
         y,
+        pads,
         active.tolist(),
         running.tolist(),
         strict=True,
     ):
         yield (
             f"{text}{fixed}{c},{p},{k},{STATES[s]},{ARMS[a]},{rad!r},"
-            f"{code if code >= 0 else ''},{made!r},{power!r},{x_um},{y_um},,"
+            f"{code if code >= 0 else ''},{made!r},{power!r},{x_um},{y_um},{pad},"
             f"{number if heated else ''}\n"
         )
 
@@ -314,7 +321,8 @@ def write_table(program: Program, file: TextIO, technology: Technology) -> int:
     """Write the whole table, block by block; return the number of rows."""
     file.write(",".join(COLUMNS) + "\n")
     rows = channel = 0
-    for block in placed_shifters(program, technology):
+    wired = block_pads(program, technology)
+    for block, pads in zip(placed_shifters(program, technology), wired, strict=True):
         file.writelines(
             block_lines(
                 block.shifters,
@@ -324,6 +332,7 @@ def write_table(program: Program, file: TextIO, technology: Technology) -> int:
                 block=block.block,
                 p_pi_mw=technology.p_pi_mw,
                 places_um=block.places_um,
+                pads=pads,
                 channel=channel,
             )
         )

@@ -26,6 +26,7 @@ from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, d
 from onnx2mzi.physics.arrays import Index, Matrix, Real
 from onnx2mzi.physics.mzi import attenuator_theta_rad
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
+from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.tilework import with_tiles
 
 # Far above the round-off of a decomposition (1e-15), far below what Exact promises (1e-9).
@@ -140,4 +141,4 @@ class Canonicalize(Pass):
     def run(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
         work = partial(canonical_grid, rules=rules, trials=self.trials, seed=context.seed)
-        return with_tiles(program, context, self.name, work)
+        return with_tiles(program, context, self.name, work, keep=show(self))

@@ -21,6 +21,7 @@ from onnx2mzi.kernels.decompose import Scheme
 from onnx2mzi.passes.drawing import BalancedTile, textbook_tile
 from onnx2mzi.physics.arrays import Complex, Matrix
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
+from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.tilework import with_tiles
 from onnx2mzi.tech import Detection
 
@@ -83,7 +84,9 @@ class Decompose(Pass):
         def work(layer: LinearLayer, grid: TileGrid) -> Callable[[Tile], Tile]:
             return partial(_meshed, layer=layer.name, scheme=scheme, detection=detection)
 
-        return replace(with_tiles(program, context, self.name, work), stage=Stage.MESH)
+        return replace(
+            with_tiles(program, context, self.name, work, keep=show(self)), stage=Stage.MESH
+        )
 
 
 def _meshed(tile: Tile, *, layer: str, scheme: Scheme, detection: Detection) -> MeshTile:

@@ -19,6 +19,7 @@ from onnx2mzi.driver.compile import backends_of, compile_model
 from onnx2mzi.driver.inspect import plan
 from onnx2mzi.driver.options import Ears, Options, pipeline_of
 from onnx2mzi.driver.output import check_target
+from onnx2mzi.driver.resume import keeping, resume_folder, work_key
 from onnx2mzi.errors import UsageError
 from onnx2mzi.pipeline.instruments import DumpIr, Narrator, PrintAfter, Timing
 from onnx2mzi.pipeline.manager import Instrument, Pipeline
@@ -29,7 +30,7 @@ _NOT_OF_THE_RESULT = (
 )  # fmt: skip
 _NOT_OF_THE_RESULT_FLAGS = (
     "--json", "--quiet", "-q", "-v", "-vv", "--verbose", "--no-color", "--traceback", "--force",
-    "--print-after-all",
+    "--print-after-all", "--resume",
 )  # fmt: skip
 
 
@@ -57,13 +58,23 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     timing = Timing() if arguments.timing else None
     log.more(f"pipeline: {pipeline}")
     start = perf_counter()
+    key = work_key(arguments.model, options)
     try:
-        chip = compile_model(
-            arguments.model,
-            options,
-            Ears(log.say, log.progress, watchers(arguments, log, timing)),
-        )
-        files = chip.save(target, emit=arguments.emit, force=arguments.force, progress=log.progress)
+        with keeping(target, key, resume=arguments.resume) as kept:
+            chip = compile_model(
+                arguments.model,
+                options,
+                Ears(log.say, log.progress, watchers(arguments, log, timing), kept),
+            )
+            files = chip.save(
+                target, emit=arguments.emit, force=arguments.force, progress=log.progress
+            )
+        if kept is not None and kept.found:
+            log.say(f"--resume: {kept.found} finished layers or passes were taken up again")
+    except KeyboardInterrupt:
+        if resume_folder(target).is_dir():
+            log.say("finished layers are kept; --resume goes on with them")
+        raise
     finally:
         log.close()
     seconds = perf_counter() - start

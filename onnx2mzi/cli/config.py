@@ -19,7 +19,10 @@ from onnx2mzi.errors import UsageError
 from onnx2mzi.pipeline.spec import suggestion
 
 # Not of the chip but of the moment.
-_LEFT_OUT = ("config", "save_config", "help", "version", "traceback", "print_pipeline", "dry_run")
+_LEFT_OUT = (
+    "config", "save_config", "help", "version", "traceback", "print_pipeline", "dry_run",
+    "resume",
+)  # fmt: skip
 
 
 def with_config(arguments: argparse.Namespace, argv: Sequence[str]) -> argparse.Namespace:

@@ -156,6 +156,7 @@ def _add_output(parser: Parser) -> None:
     add("--emit", metavar="WHAT", help="of phases,gds,netlist,onnx,report,ir; default all")
     add("--force", action="store_true", help="write into a folder that onnx2mzi did not make")
     add("--dry-run", action="store_true", help="import and plan; write nothing")
+    add("--resume", action="store_true", help="go on where the same compile was interrupted")
     add("--workers", type=whole, metavar="N", help="tiles at a time; default: all cores")
     add("--config", metavar="FILE", help="read options from a TOML file (onnx2mzi.toml)")
     add("--save-config", metavar="FILE", help="write the options in force to a TOML file")

@@ -54,6 +54,7 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
         network=samples.network,
         seed=options.seed,
         workers=options.workers,
+        kept=ears.kept,
         log=ears.log,
         progress=ears.progress,
     )

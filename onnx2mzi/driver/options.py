@@ -10,6 +10,7 @@ from onnx2mzi.driver.plugins import PASSES
 from onnx2mzi.errors import UsageError
 from onnx2mzi.physics.shifter import Passive
 from onnx2mzi.pipeline.base import Pass
+from onnx2mzi.pipeline.kept import Kept
 from onnx2mzi.pipeline.manager import Instrument, Pipeline
 from onnx2mzi.pipeline.presets import DEFAULT_LEVEL, completed, optimized, with_options
 from onnx2mzi.tech import Technology
@@ -60,11 +61,15 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Ears:
-    """Who listens: `log` takes a sentence, `progress` a count, `watch` the pipeline's steps."""
+    """Who listens: `log` takes a sentence, `progress` a count, `watch` the pipeline's steps.
+
+    `kept` takes and gives finished work (see driver.resume).
+    """
 
     log: Callable[[str], None] = lambda message: None
     progress: Callable[[str, int, int], None] = lambda what, done, total: None
     watch: tuple[Instrument, ...] = ()
+    kept: Kept | None = None
 
 
 def pipeline_of(options: Options) -> Pipeline:

@@ -4,6 +4,7 @@ A folder is ours if its manifest.json says so. Files that others put into it are
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -13,11 +14,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from onnx2mzi.driver.locks import locked
 from onnx2mzi.errors import InputError, UsageError
 
 MANIFEST = "manifest.json"
 TOOL = "onnx2mzi"
 MANIFEST_FORMAT = 1
+_PART = ".part"
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
@@ -99,17 +102,28 @@ def staged(directory: Path, *, force: bool = False) -> Iterator[Path]:
     check_target(directory, force=force)
     target = directory.resolve()
     made = _make_parents(target.parent)
-    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    _sweep(target)
+    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PART, dir=target.parent))
     try:
-        stage.chmod(0o777 & ~_umask())
-        yield stage
-        _swap(stage, target)
+        with locked(stage):
+            stage.chmod(0o777 & ~_umask())
+            yield stage
+            _swap(stage, target)
     except BaseException:
         shutil.rmtree(stage, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
+
+
+def _sweep(target: Path) -> None:
+    """Remove what runs that were killed left half-made: stages that no process holds."""
+    for stage in target.parent.glob(f".{glob.escape(target.name)}.*{_PART}"):
+        with locked(stage) as idle:
+            # A stage that is just being made is empty, and not yet held.
+            if idle and any(stage.iterdir()):
+                shutil.rmtree(stage, ignore_errors=True)
 
 
 def _make_parents(parent: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.ir import Program, Stage
 from onnx2mzi.physics.shifter import Passive
+from onnx2mzi.pipeline.kept import Kept
 from onnx2mzi.tech import Technology
 
 EXACT_TOLERANCE = 1e-9
@@ -83,6 +84,7 @@ class Context:
     """What passes may know besides the program: the target, the data, the seed, and ears.
 
     `network` runs the program's host graph on the user's data; None without `--data`.
+    `kept` has finished work of an interrupted run, if there is any place for such.
     `log` takes a sentence for the user, `progress` a thing being counted (what, done, total).
     """
 
@@ -91,6 +93,7 @@ class Context:
     network: Network | None = None
     seed: int = 0
     workers: int = 1
+    kept: Kept | None = None
     log: Callable[[str], None] = _silent
     progress: Callable[[str, int, int], None] = _no_progress
 

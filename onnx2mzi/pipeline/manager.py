@@ -19,6 +19,7 @@ from onnx2mzi.pipeline.contracts import (
     check_promise,
     check_same_layers,
 )
+from onnx2mzi.pipeline.kept import run_kept
 from onnx2mzi.pipeline.registry import Registry, checked_options
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.stages import check_order
@@ -127,7 +128,7 @@ def run_pass(
     effect = step.effect(program)
     check_promise(effect, context.network, text)
     start = perf_counter()
-    after = step.run(program, context)
+    after = run_kept(lambda given: step.run(given, context), text, program, context.kept)
     seconds = perf_counter() - start
     if after.stage is not step.stage_out:
         raise VerificationError(

@@ -31,28 +31,47 @@ def mapping(workers: int) -> Iterator[Map]:
         executor.shutdown(cancel_futures=True)
 
 
-def with_tiles(program: Program, context: Context, what: str, work: Work) -> Program:
+def with_tiles(
+    program: Program, context: Context, what: str, work: Work, *, keep: str = ""
+) -> Program:
     """The program, every tile of its layers replaced by what `work` makes of it.
 
-    `what` names the work to `context.progress`, which counts tiles.
+    `what` names the work to `context.progress`, which counts tiles. With `keep`, the text of the
+    pass, finished layers are kept and taken up again.
     """
     counts = [sum(len(grid.tiles) for grid in layer.grids) for layer in program.layers]
-    # A pool of threads is not worth while for a single tile.
-    workers = min(context.workers, sum(counts))
+    kept = context.kept if keep else None
     done = 0
     layers: list[LinearLayer] = []
-    with mapping(workers) as mapped:
-        for number, layer in enumerate(program.layers):
+    # A pool of threads is not worth while for a single tile.
+    with mapping(min(context.workers, sum(counts))) as mapped:
+        for number, (layer, count) in enumerate(zip(program.layers, counts, strict=True)):
             told = f"{what}, layer {number + 1}/{len(program.layers)}"
-            tell = partial(context.progress, told)
-            grids = []
-            for grid in layer.grids:
-                tiles: list[Tile] = []
-                for made in mapped(work(layer, grid), grid.tiles):
-                    done += 1
-                    tell(done, sum(counts))
-                    if made is not None:
-                        tiles.append(made)
-                grids.append(replace(grid, tiles=tuple(tiles)))
-            layers.append(replace(layer, grids=tuple(grids)))
+            tell = partial(context.progress, told, total=sum(counts))
+            made = kept.layer(keep, program, layer) if kept is not None else None
+            if made is None:
+                made = _worked(
+                    layer, mapped, work, lambda k, tell=tell, before=done: tell(before + k)
+                )
+                if kept is not None:
+                    kept.keep_layer(keep, program, layer, made)
+            done += count
+            tell(done)
+            layers.append(made)
     return replace(program, layers=tuple(layers))
+
+
+def _worked(
+    layer: LinearLayer, mapped: Map, work: Work, tell: Callable[[int], None]
+) -> LinearLayer:
+    """The layer with its tiles worked on; `tell` takes how many are done."""
+    grids, done = [], 0
+    for grid in layer.grids:
+        tiles: list[Tile] = []
+        for made in mapped(work(layer, grid), grid.tiles):
+            done += 1
+            tell(done)
+            if made is not None:
+                tiles.append(made)
+        grids.append(replace(grid, tiles=tuple(tiles)))
+    return replace(layer, grids=tuple(grids))
