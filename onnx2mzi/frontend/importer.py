@@ -1,16 +1,18 @@
 """An ONNX model becomes a program: linear layers, and a host graph for the rest."""
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 
 from onnx2mzi.emulate.host import HostRunner
 from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.frontend.fold import Constants
+from onnx2mzi.frontend.fold_ops import MOST
 from onnx2mzi.frontend.host import HostGraph, build_host, needed, tensor_spec
 from onnx2mzi.frontend.names import printable
 from onnx2mzi.frontend.plain import plain
@@ -22,6 +24,8 @@ from onnx2mzi.frontend.validate import check_model, check_names, in_order
 from onnx2mzi.frontend.walk import Walk
 from onnx2mzi.ir import Electronic, Host, Program, Stage, TensorSpec
 
+# Entries that may be folded at least, and for each that the file holds.
+_LEAST_FOLDED, _FOLDED = 1 << 22, 4
 NO_SHAPES: Mapping[str, Sequence[int]] = MappingProxyType({})
 
 
@@ -49,7 +53,8 @@ def import_model(
         return _imported(model, ports, Selection(only, exclude), input_shapes, runnable)
     except InputError as error:
         # Names in a damaged file hold anything, and an error is one line.
-        message, where, hint = map(printable, (error.message, error.where, error.hint))
+        place = error.where or (str(model) if isinstance(model, str | Path) else "")
+        message, where, hint = map(printable, (error.message, place, error.hint))
         raise InputError(message, where=where, hint=hint) from None
 
 
@@ -75,7 +80,7 @@ def _imported(
     # A layer that nothing depends on must not get a mesh.
     nodes = needed(in_order(graph, where), [value.name for value in graph.output])
     initializers = {tensor.name: tensor for tensor in graph.initializer}
-    constants = Constants(initializers, nodes, reader)
+    constants = Constants(initializers, nodes, reader, most=_bound(tensors_of(graph)))
     walk = Walk(model, source.file, opset, selection)
     host_nodes = walk.take(nodes, constants)
     selection.finish(where)
@@ -96,6 +101,12 @@ def _imported(
         HostRunner(host, optimize=False, where=where)
     layers = with_uses(host, walk.layers, constants) if runnable else tuple(walk.layers)
     return Program(source.name, Stage.LINEAR, ports, layers, host)
+
+
+def _bound(tensors: Sequence[TensorProto]) -> int:
+    """How many entries may be folded: what the file holds, some times over."""
+    entries: int = sum(math.prod(tensor.dims) for tensor in tensors)
+    return min(_LEAST_FOLDED + _FOLDED * entries, MOST)
 
 
 def _shaped(

@@ -9,10 +9,14 @@ import onnx
 from onnx2mzi.errors import InputError
 
 _LIMIT = 1 << 31
-_TORCH = "this is a PyTorch checkpoint or another archive: export it with torch.onnx.export"
+_TORCH = "this is a PyTorch checkpoint: export it with torch.onnx.export"
+_ARCHIVE = (
+    "this is an archive: a PyTorch checkpoint is exported with torch.onnx.export, "
+    "an .npz with data is given with --data or --test"
+)
 _FOREIGN = {
     b"version https://git-lfs": "this is a Git LFS pointer: fetch the file with 'git lfs pull'",
-    b"PK\x03\x04": _TORCH,
+    b"PK\x03\x04": _ARCHIVE,
     b"\x80\x02": _TORCH,
     b"\x89HDF": "this is an HDF5 file (Keras?): convert it with tf2onnx",
     b"\x1f\x8b": "this is a gzip archive: unpack it first",

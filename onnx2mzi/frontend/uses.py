@@ -1,11 +1,12 @@
 """How often each layer is used in one inference, from the shapes that the host graph infers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from onnx2mzi.emulate.columns import positions
 from onnx2mzi.errors import InputError
@@ -14,6 +15,8 @@ from onnx2mzi.ir import Host, LinearLayer
 
 # Constants of more entries than this say nothing about shapes.
 _SHAPES = 1024
+# The most entries of a value between two nodes, for one inference.
+MOST_ENTRIES = 1 << 29
 
 
 def with_uses(
@@ -21,7 +24,7 @@ def with_uses(
 ) -> tuple[LinearLayer, ...]:
     """The layers, `uses` filled in where every dimension of the source is known.
 
-    A batch that the model leaves open counts as 1.
+    A batch that the model leaves open counts as 1. Raises InputError for values far too large.
     """
     shapes = _shapes(host, {layer.operand.source for layer in layers}, constants)
     return tuple(replace(layer, uses=_uses(layer, shapes)) for layer in layers)
@@ -57,9 +60,14 @@ def _shapes(host: Host, names: set[str], constants: Constants) -> dict[str, tupl
     # What the user's model declares may hold for another batch.
     del graph.output[:]
     try:
+        # Values are carried along in the second step alone: a bomb would go off there.
+        _refuse_huge(onnx.shape_inference.infer_shapes(model).graph)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except InputError:
+        raise
     except Exception:  # onnx raises several kinds; the shapes are then unknown.
         return {}
+    _refuse_huge(inferred)
     found: dict[str, tuple[int, ...]] = {}
     for value in (*inferred.input, *inferred.value_info):
         kind = value.type.tensor_type
@@ -68,6 +76,17 @@ def _shapes(host: Host, names: set[str], constants: Constants) -> dict[str, tupl
             if min(sizes, default=1) > 0:
                 found[value.name] = sizes
     return found
+
+
+def _refuse_huge(graph: GraphProto) -> None:
+    """Raises InputError for a value that would fill the memory when the host runs."""
+    for value in (*graph.input, *graph.value_info):
+        sizes = [max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim]
+        if math.prod(sizes) > MOST_ENTRIES:
+            raise InputError(
+                f"'{value.name}' would have the shape {sizes}, more than {MOST_ENTRIES} entries",
+                hint="give smaller inputs with --input-shape",
+            )
 
 
 def _drop_data(model: ModelProto) -> None:

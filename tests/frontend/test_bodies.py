@@ -84,7 +84,8 @@ def test_a_loop_and_its_photonic_model(make_onnx: MakeModel, check_host: CheckHo
 
 def test_a_scan_with_a_convolution(make_onnx: MakeModel, check_host: CheckHost) -> None:
     scan = body(
-        [NODE("Conv", ["h", "k"], ["c"]), NODE("Add", ["c", "e"], ["q"]), NODE("Neg", ["q"], ["r"])],
+        [NODE("Conv", ["h", "k"], ["c"]), NODE("Add", ["c", "e"], ["q"]),
+         NODE("Neg", ["q"], ["r"])],
         [VALUE("h", 1, [1, 2, 4]), VALUE("e", 1, [1, 2, 4])],
         ["q", "r"],
         k=numbers(2, 2, 1),
