@@ -1,7 +1,8 @@
 """`place`: every block, column and row gets its place on the die.
 
 Light runs to the right. The blocks of a tile lie end to end, V, attenuators, U; tiles lie
-below each other, first tile on top, one row pitch of room between them; all start at the same x.
+below each other, first tile on top, one row pitch of room between them. A tile has its pads above
+and below its rows; all tiles start at the same x, but for those with more pads than fit above.
 """
 
 from dataclasses import dataclass, replace
@@ -10,10 +11,19 @@ from typing import ClassVar
 import numpy as np
 
 from onnx2mzi.ir import BlockPlacement, MeshTile, Placement, Program, Stage
+from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
 from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.wiring import heaters_of, pad_field_um, tile_rows, tile_wiring
 from onnx2mzi.tech import Technology
-from onnx2mzi.tech.geometry import Cells, attenuators_um, cells
+from onnx2mzi.tech.geometry import (
+    Cells,
+    attenuators_um,
+    cells,
+    corridors_um,
+    on_grid,
+    section_um,
+)
 
 
 def place_program(program: Program, technology: Technology) -> Program:
@@ -30,16 +40,23 @@ def place_program(program: Program, technology: Technology) -> Program:
                 assert isinstance(tile, MeshTile)
                 if blocks:
                     depth += sizes.pitch_um
-                placed, end = place_tile(
-                    tile, technology, sizes, where=(layer.name, g, t), top_um=-depth
-                )
-                blocks += placed
-                width = max(width, end)
-                depth += sizes.pitch_um * max(len(tile.outputs), len(tile.inputs))
+                strip = place_tile(tile, technology, sizes, where=(layer.name, g, t), top_um=-depth)
+                blocks += strip.blocks
+                width = max(width, strip.width_um)
+                depth += strip.height_um
     # Heights were counted downwards from 0; the lower left corner becomes the origin.
     lifted = tuple(replace(block, y_um=round(block.y_um + depth, 6)) for block in blocks)
     placement = Placement(technology.name, width, depth, lifted)
     return replace(program, stage=Stage.PLACED, placement=placement)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strip:
+    """A tile with its pads: the places of V, attenuators and U, where it ends, how high it is."""
+
+    blocks: tuple[BlockPlacement, ...]
+    width_um: float
+    height_um: float
 
 
 def place_tile(
@@ -49,22 +66,43 @@ def place_tile(
     *,
     where: tuple[str, int, int],
     top_um: float,
-) -> tuple[list[BlockPlacement], float]:
-    """The three blocks of a tile whose strip begins at `top_um`, and the x where it ends."""
+) -> Strip:
+    """A tile whose strip, pads included, begins at `top_um` and x = 0."""
     layer, g, t = where
-    y_um = top_um - sizes.pitch_um / 2
     v, u = mesh_plan(tile.v, technology), mesh_plan(tile.u, technology)
     v_edges = v.edges_um(sizes.lead_um + v.lead_um)
     s_start = float(v_edges[-1]) + v.out_um + sizes.lead_um
     length = attenuators_um(technology, tile.sigma.state)
     s_edges = np.array([s_start, s_start + length]) if length else np.array([s_start])
-    u_edges = u.edges_um(float(s_edges[-1]) + sizes.lead_um + u.lead_um)
+    lead = sizes.lead_um + u.lead_um + _attenuator_corridor_um(tile, technology, length)
+    u_edges = u.edges_um(float(s_edges[-1]) + lead)
     end = float(u_edges[-1]) + u.out_um + sizes.lead_um
-    blocks = [
-        BlockPlacement(layer, g, t, name, edges, y_um, sizes.pitch_um)
-        for name, edges in (("v", v_edges), ("s", s_edges), ("u", u_edges))
-    ]
-    return blocks, end
+    if (tile.u.out_state == ShifterState.ACTIVE).any():
+        end += technology.routing.bus_um + technology.rules.metal_space_um
+    named = (("v", v_edges), ("s", s_edges), ("u", u_edges))
+    blocks = [BlockPlacement(layer, g, t, name, x, 0.0, sizes.pitch_um) for name, x in named]
+    heaters = heaters_of(tile, {block.block: block for block in blocks}, technology)
+    rows = tile_rows(tile)
+    # Where pads need more room than the guides, the guides move to the middle of the pads.
+    more = max(0.0, pad_field_um(heaters, technology, rows) - end)
+    shift = on_grid(more / 2, 2 * technology.grid_um)
+    moved = {b.block: replace(b, column_x_um=b.column_x_um + shift) for b in blocks}
+    wiring = tile_wiring(tile, moved, technology)
+    y_um = top_um - wiring.above_um - sizes.pitch_um / 2
+    height = wiring.above_um + rows * sizes.pitch_um + wiring.below_um
+    places = tuple(replace(block, y_um=y_um) for block in moved.values())
+    return Strip(places, end + 2 * shift, height)
+
+
+def _attenuator_corridor_um(tile: MeshTile, technology: Technology, length_um: float) -> float:
+    """What the attenuators' wires need beyond the guides behind their heaters."""
+    sigma = tile.sigma
+    wires = np.count_nonzero(sigma.state == ShifterState.ACTIVE) * (
+        2 if sigma.drive is Drive.PUSH_PULL else 1
+    )
+    needed = float(corridors_um(technology, np.array([float(wires)]), np.zeros(1))[0])
+    room = (length_um - section_um(technology, sigma.state)) / 2
+    return on_grid(max(0.0, needed - room), technology.grid_um)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import numpy as np
 from onnx2mzi.backends.gds.blocks import draw_attenuators, draw_mesh
 from onnx2mzi.backends.gds.cells import CellBook
 from onnx2mzi.backends.gds.guides import drawn
+from onnx2mzi.backends.gds.wires import draw_wires
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.pipeline.chip import mesh_plan
@@ -45,6 +46,7 @@ def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
     book = CellBook(drawn(technology))
     blocks = {(b.layer, b.grid, b.tile, b.block): b for b in placement.blocks}
     tiles: list[gdstk.Cell] = []
+    number = 0
     for position, layer in enumerate(program.layers):
         for g, grid in enumerate(layer.grids):
             for t, tile in enumerate(grid.tiles):
@@ -52,7 +54,10 @@ def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
                 places = {name: blocks[layer.name, g, t, name] for name in "vsu"}
                 name = f"L{position}_G{g}_T{t}"
                 where = f"{layer.name}.g{g}.t{t}"
-                tiles += draw_tile(book, top, tile, places, name, where, placement.width_um)
+                made = draw_tile(book, top, tile, places, name, where, placement.width_um)
+                draw_wires(made[0], tile, places, technology, number)
+                tiles += made
+                number += 1
     outline = technology.layers.outline
     size = (placement.width_um, placement.height_um)
     if placement.blocks:

@@ -78,7 +78,7 @@ def layer_loss_db(layer: LinearLayer, technology: Technology) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class PadCount:
-    """Pads for signals, one a driven heater, and for grounds, one a column that has heaters."""
+    """Pads for signals, one a driven heater, and for grounds, one a bus."""
 
     signals: int = 0
     grounds: int = 0
@@ -103,18 +103,22 @@ def layer_pads(layer: LinearLayer) -> PadCount:
 
 
 def tile_pads(tile: MeshTile) -> PadCount:
-    """Pads of a tile: every active phase one signal, two with push-pull (a heater an arm);
-    every column with heaters, and the attenuators and outputs as one column each, one ground."""
-    total = PadCount()
-    for mesh in (tile.v, tile.u):
-        theta = mesh.theta_state == ShifterState.ACTIVE
-        phi = mesh.phi_state == ShifterState.ACTIVE
+    """Pads of a tile: every active phase one signal, two with push-pull (a heater an arm), and
+    one ground a bus. Heaters above each other share a bus, and so do phi and the next theta."""
+    held = int(np.count_nonzero(tile.sigma.state == ShifterState.ACTIVE))
+    signals = held * _heaters(tile.sigma.drive)
+    present, ground_right = [], []
+    for mesh, behind in ((tile.v, held), (tile.u, 0)):
+        banks = np.zeros((mesh.columns, 2), np.int64)
+        for kind, state in enumerate((mesh.phi_state, mesh.theta_state)):
+            np.add.at(banks[:, kind], mesh.column, state == ShifterState.ACTIVE)
         out = int(np.count_nonzero(mesh.out_state == ShifterState.ACTIVE))
-        phases = int(np.count_nonzero(theta) + np.count_nonzero(phi))
-        columns = len(np.unique(mesh.column[theta | phi]))
-        total += PadCount(phases * _heaters(mesh.drive) + out, columns + (out > 0))
-    attenuators = int(np.count_nonzero(tile.sigma.state == ShifterState.ACTIVE))
-    return total + PadCount(attenuators * _heaters(tile.sigma.drive), int(attenuators > 0))
+        signals += int(banks.sum()) * _heaters(mesh.drive) + out
+        present.append(np.append(banks.reshape(-1), [out, behind]) > 0)
+        ground_right.append(np.append(np.tile([True, False], mesh.columns), [True, False]))
+    there = np.concatenate(present)
+    sides = np.concatenate(ground_right)[there]
+    return PadCount(signals, len(np.unique(np.arange(len(sides)) + sides)))
 
 
 def _heaters(drive: Drive) -> int:

@@ -171,20 +171,25 @@ def plan_columns(
     mzis = per_column(np.ones(len(column), np.uint8))
     crossings = per_column(drawn_as_crossing(theta_state, phi_state, technology))
     crosses = (crossings == mzis) & (mzis > 0)
-    phi_heaters = per_column((phi_state == ShifterState.ACTIVE).astype(np.uint8))
-    theta_heaters = per_column((theta_state == ShifterState.ACTIVE).astype(np.uint8))
+    # Push-pull phases have a heater on each arm.
+    wires = 2.0 if drive is Drive.PUSH_PULL else 1.0
+    phi_heaters = wires * per_column((phi_state == ShifterState.ACTIVE).astype(np.uint8))
+    theta_heaters = wires * per_column((theta_state == ShifterState.ACTIVE).astype(np.uint8))
+    out_heaters = float(np.count_nonzero(out_state == ShifterState.ACTIVE))
     phi_trims = per_column((phi_state == ShifterState.PASSIVE).astype(np.uint8))
     theta_trims = per_column((theta_state == ShifterState.PASSIVE).astype(np.uint8))
     if drive is Drive.PUSH_PULL:
         phi_trims += 2 * mzis < ports
     present = mzis > 0
     body = np.where(crosses, sizes.crossing_um, sizes.stage_um) * present
-    next_phi = np.append(phi_heaters[1:], 0.0)
+    # Signals of phi and of the shifters behind the last column are on their left.
+    next_phi = np.append(phi_heaters[1:], out_heaters)
     room = np.where(crosses, 0.0, sizes.stage_um)
     corridor = np.maximum(corridors_um(technology, theta_heaters, next_phi) - room, 0.0) * present
     grid = technology.grid_um
     corridor = np.round(np.ceil(corridor / grid - 1e-6) * grid, 6)
-    lead = float(corridors_um(technology, np.zeros(1), phi_heaters[:1]).sum()) if count else 0.0
+    first = phi_heaters[:1] if count else np.array([out_heaters])
+    lead = float(corridors_um(technology, np.zeros(1), first).sum())
     return ColumnPlan(
         phi_um=_sections(technology, sizes, phi_heaters, phi_trims) * present,
         body_um=body,

@@ -188,7 +188,10 @@ def test_heaters_lie_on_active_arms_and_nowhere_else(
     centres = [points((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)[0] for a, b in boxes]
     assert in_order(centres) == pytest.approx(in_order(expected_heaters(program)), abs=2e-3)
     layer, datatype = TECHNOLOGY.layers.metal
-    contacts = top.get_polygons(layer=layer, datatype=datatype)
+    heater = TECHNOLOGY.layers.heater
+    metal = top.get_polygons(layer=layer, datatype=datatype)
+    filaments = top.get_polygons(layer=heater[0], datatype=heater[1])
+    contacts = gdstk.boolean(metal, filaments, "and", precision=1e-3)
     assert len(contacts) == 2 * len(centres)
 
 

@@ -99,7 +99,8 @@ def test_rows_are_unique_and_channels_run(make_program: Any, seed: int, stage: S
         place = f"c{row['column']}.p{row['port']}"
         expected = f"{row['layer']}.{row['tile']}.{row['block']}.{place}.{row['kind']}"
         assert row["id"] == expected
-        assert row["pad"] == ""
+        wired = row["state"] == "active" and stage is Stage.PLACED
+        assert bool(row["pad"]) == wired
         assert bool(row["x_um"]) == bool(row["y_um"]) == (stage is Stage.PLACED)
         if row["state"] != "active":
             assert row["channel"] == ""

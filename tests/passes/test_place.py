@@ -13,6 +13,7 @@ from onnx2mzi.passes.place import Place, place_program
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.chip import layer_pads, mesh_plan, program_pads, tile_loss_db, tile_pads
+from onnx2mzi.pipeline.wiring import tile_wiring
 from onnx2mzi.tech import load_technology, technology_names
 from onnx2mzi.tech.geometry import cells, heater_xy
 
@@ -48,6 +49,7 @@ def test_blocks_lie_end_to_end_and_strips_apart_within_the_extent(
     strips = [placement.blocks[k : k + 3] for k in range(0, len(placement.blocks), 3)]
     tiles = [tile for layer in program.layers for grid in layer.grids for tile in grid.tiles]
     bottoms: list[float] = []
+    height = placement.height_um
     for strip, tile in zip(strips, tiles, strict=True):
         assert [block.block for block in strip] == ["v", "s", "u"]
         assert len({block.y_um for block in strip}) == 1
@@ -55,10 +57,13 @@ def test_blocks_lie_end_to_end_and_strips_apart_within_the_extent(
             assert left.column_x_um[-1] < right.column_x_um[0]
         assert strip[0].column_x_um[0] > 0
         assert strip[2].column_x_um[-1] < placement.width_um
+        assert isinstance(tile, MeshTile)
         rows = max(len(tile.outputs), len(tile.inputs))
         top = strip[0].y_um + pitch / 2
-        assert top <= (bottoms[-1] - pitch if bottoms else placement.height_um) + 1e-6
-        bottoms.append(top - rows * pitch)
+        places = {block.block: block for block in strip}
+        wiring = tile_wiring(tile, places, TECHNOLOGY)
+        assert top + wiring.above_um <= (bottoms[-1] - pitch if bottoms else height) + 1e-6
+        bottoms.append(top - rows * pitch - wiring.below_um)
     assert bottoms[-1] == pytest.approx(0.0, abs=1e-6)
 
 
@@ -128,7 +133,7 @@ def test_loss_pads_and_width_fall_to_crossings_alone(make_tile: MakeTile) -> Non
     assert mesh_plan(bare.u, TECHNOLOGY).width_um.sum() < 1000
 
 
-def test_pads_are_active_heaters_and_a_ground_per_column(make_program: MakeProgram) -> None:
+def test_pads_are_active_heaters_and_at_most_a_ground_per_column(make_program: MakeProgram) -> None:
     program = make_program(2, drive=Drive.ARM_CHOICE)
     active = columns = 0
     for layer in program.layers:
@@ -143,5 +148,6 @@ def test_pads_are_active_heaters_and_a_ground_per_column(make_program: MakeProgr
             active += held
             columns += held > 0
     pads = program_pads(program)
-    assert (pads.signals, pads.grounds) == (active, columns)
+    assert pads.signals == active
+    assert columns / 2 < pads.grounds <= columns
     assert pads.total == sum(layer_pads(layer).total for layer in program.layers)
