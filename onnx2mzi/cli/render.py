@@ -266,7 +266,7 @@ def difference(found: Row) -> str:
     if found["identical"]:
         text += "the programs are identical\n"
     rows = [
-        [key, _value(old), _value(new), _relation(old, new)]
+        [key, _value(old), _value(new), _relation(key, old, new)]
         for key, (old, new) in found["numbers"].items()
         if old != new
     ]
@@ -300,10 +300,12 @@ def _value(value: Any) -> str:
     return UNKNOWN if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _relation(old: Any, new: Any) -> str:
-    if isinstance(old, (int, float)) and isinstance(new, (int, float)) and old:
-        return f"{new / old - 1:+.1%}"
-    return ""
+def _relation(key: str, old: Any, new: Any) -> str:
+    if not (isinstance(old, (int, float)) and isinstance(new, (int, float))):
+        return ""
+    if key.startswith("accuracy") or key.endswith("_fraction"):
+        return f"{(new - old) * 100:+.2f} points"
+    return f"{new / old - 1:+.1%}" if old else ""
 
 
 def plugins(found: Mapping[str, Sequence[Row]]) -> str:

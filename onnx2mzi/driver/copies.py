@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mzi.driver.compile import Compiled
+from onnx2mzi.driver.fabricated import calibration_of
 from onnx2mzi.emulate.accuracy import accuracy, disagreement, relative_error, score_output
 from onnx2mzi.emulate.data import Dataset
 from onnx2mzi.emulate.imperfect import How, imperfect_program
@@ -45,13 +46,15 @@ def on_copies(
 ) -> Row:
     """Figures of `copies` chips with imperfections drawn from `seed`, against the network that
     was asked for: accuracies where there are labels, answers that change, relative errors."""
-    drawn = imperfect_program(chip.program, chip.emission.technology)
+    technology = chip.emission.technology
+    drawn = imperfect_program(chip.program, technology)
+    how = How(sizes, seed=seed, calibration=calibration_of(technology))
     asked = chip.run_original(samples.inputs)
     scores = score_output(asked) is not None
     found: dict[str, list[float]] = {"accuracy": [], "changed_answers": [], "rel_error": []}
     for copy in range(copies):
         progress("imperfect copies", copy, copies)
-        (matrices,) = drawn.matrices(How(sizes, seed=seed), [copy])
+        (matrices,) = drawn.matrices(how, [copy])
         outputs = chip.runner.run(matrices, chip.program.layers, samples.inputs)
         found["rel_error"].append(relative_error(outputs, asked))
         if scores:

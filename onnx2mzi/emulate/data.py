@@ -87,10 +87,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             for name in archive.files:
                 arrays[name] = archive[name]
-    except Exception as error:  # A damaged archive raises anything.
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # A damaged archive raises anything; numpy's texts mislead.
         raise InputError(
-            f"is no .npz of plain arrays: {reason}",
+            f"is no .npz of plain arrays, or a damaged one ({type(error).__name__})",
             where=str(path),
             hint="write it with numpy.savez(path, x=..., y=...)",
         ) from None

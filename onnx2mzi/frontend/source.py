@@ -49,7 +49,8 @@ def read_source(model: str | Path | bytes | onnx.ModelProto) -> Source:
     return Source(_parse(data, str(path)), path.name, _plain(path.stem), path.parent)
 
 
-def _bytes(path: Path) -> bytes:
+def check_file(path: Path) -> None:
+    """Raises InputError if this cannot be a model's file, before a byte of it is read."""
     where = str(path)
     try:
         status = path.stat()
@@ -64,12 +65,19 @@ def _bytes(path: Path) -> bytes:
                 where=where,
                 hint="save the weights as external data: onnx.save(save_as_external_data=True)",
             )
-        return path.read_bytes()
     except FileNotFoundError:
         raise InputError("there is no such file", where=where) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot be read: {reason}", where=where) from None
+
+
+def _bytes(path: Path) -> bytes:
+    check_file(path)
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
 def _parse(data: bytes, where: str) -> onnx.ModelProto:

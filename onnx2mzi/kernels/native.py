@@ -79,7 +79,6 @@ class Extension(Protocol):
         /,
     ) -> None: ...
 
-
     def balance(
         self,
         ports: int,
