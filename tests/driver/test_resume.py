@@ -24,7 +24,7 @@ from onnx2mzi.pipeline.kept import Kept, run_kept
 WIDTHS = (96, 128, 128, 96, 64)
 OPTIONS = ("--ports", "16", "--emit", "ir,phases,onnx", "--workers", "1")
 KILLS = 20
-KILL_SECONDS = 40.0
+KILL_SECONDS = 20.0
 
 
 def model(path: Path) -> Path:
