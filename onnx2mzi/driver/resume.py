@@ -17,6 +17,7 @@ from onnx2mzi.driver.options import Options, passive_of, pipeline_of
 from onnx2mzi.driver.plugins import technology
 from onnx2mzi.driver.provenance import about
 from onnx2mzi.errors import Onnx2MziError
+from onnx2mzi.frontend import check_file
 from onnx2mzi.pipeline.kept import Kept
 from onnx2mzi.tech import dump_technology
 
@@ -33,6 +34,9 @@ def resume_folder(target: Path) -> Path:
 
 def work_key(model: Model, options: Options) -> str:
     """A hash of everything that decides what a compile makes, and what it makes on the way."""
+    if isinstance(model, str | Path):
+        # A file that is no model, or too large for one, need not be read to its end.
+        check_file(Path(model))
     told = about(model, options, pipeline_of(options))
     told |= {
         "command": "",

@@ -4,5 +4,6 @@ The only room, beside the ONNX back end, that imports `onnx`.
 """
 
 from onnx2mzi.frontend.importer import import_model
+from onnx2mzi.frontend.source import check_file
 
-__all__ = ["import_model"]
+__all__ = ["check_file", "import_model"]
