@@ -46,6 +46,8 @@ def import_model(
     inputs (a symbolic first dimension stays symbolic: it counts samples). Unless `runnable`, it
     does not matter whether onnxruntime takes the host graph.
 
+    Layers are also found in the bodies of If, Loop and Scan, and in functions of the model.
+
     A graph input that is also an initializer is a constant here, as IR 3 has it.
     Raises InputError if the model is refused, UsageError if an option names what is not there.
     """

@@ -1,7 +1,7 @@
 """How often each layer is used in one inference, from the shapes that the host graph infers."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -61,13 +61,13 @@ def _shapes(host: Host, names: set[str], constants: Constants) -> dict[str, tupl
     del graph.output[:]
     try:
         # Values are carried along in the second step alone: a bomb would go off there.
-        _refuse_huge(onnx.shape_inference.infer_shapes(model).graph)
+        _refuse_huge(onnx.shape_inference.infer_shapes(model).graph, specs)
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except InputError:
         raise
     except Exception:  # onnx raises several kinds; the shapes are then unknown.
         return {}
-    _refuse_huge(inferred)
+    _refuse_huge(inferred, specs)
     found: dict[str, tuple[int, ...]] = {}
     for value in (*inferred.input, *inferred.value_info):
         kind = value.type.tensor_type
@@ -78,9 +78,12 @@ def _shapes(host: Host, names: set[str], constants: Constants) -> dict[str, tupl
     return found
 
 
-def _refuse_huge(graph: GraphProto) -> None:
-    """Raises InputError for a value that would fill the memory when the host runs."""
-    for value in (*graph.input, *graph.value_info):
+def _refuse_huge(graph: GraphProto, inputs: Container[str]) -> None:
+    """Raises InputError for a value that would fill the memory when the host runs.
+
+    Other inputs of the graph than these stand for its constants.
+    """
+    for value in (*(v for v in graph.input if v.name in inputs), *graph.value_info):
         sizes = [max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim]
         if math.prod(sizes) > MOST_ENTRIES:
             raise InputError(
