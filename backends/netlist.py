@@ -6,7 +6,7 @@ are electronic and not part of it. What a shifter makes is split over its arms a
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +16,8 @@ import numpy as np
 from onnx2mzi.ir import Attenuators, Mesh, MeshTile, Program
 from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, pass_phase_rad
-from onnx2mzi.pipeline.backend import Backend, Emission
+from onnx2mzi.pipeline.backend import Backend, Emission, chosen_layers
+from onnx2mzi.pipeline.base import option
 
 NETLIST_FILE = "netlist.yml"
 
@@ -153,10 +154,17 @@ def tile_circuit(tile: MeshTile, name: str) -> Circuit:
     return Circuit(instances, connections, ports)
 
 
-def circuits(program: Program) -> Iterator[tuple[str, Circuit]]:
-    """Every circuit of the program by name, blocks before their tile, `top_level` last."""
+def circuits(
+    program: Program, layers: Container[str] | None = None
+) -> Iterator[tuple[str, Circuit]]:
+    """Every circuit of the program by name, blocks before their tile, `top_level` last.
+
+    Of `layers` only, all if None; names are those of the whole chip.
+    """
     names: list[tuple[str, MeshTile]] = []
     for position, layer in enumerate(program.layers):
+        if layers is not None and layer.name not in layers:
+            continue
         for g, grid in enumerate(layer.grids):
             for t, tile in enumerate(grid.tiles):
                 assert isinstance(tile, MeshTile)
@@ -174,10 +182,14 @@ def circuits(program: Program) -> Iterator[tuple[str, Circuit]]:
     yield "top_level", Circuit({name: Instance(name, {}) for name, _ in names}, {}, ports)
 
 
-def netlist_text(program: Program) -> Iterator[str]:
+def netlist_text(program: Program, layers: Container[str] | None = None) -> Iterator[str]:
     """The text of netlist.yml in pieces, one a circuit."""
-    yield "".join(f"# L{k} is layer {layer.name!r}\n" for k, layer in enumerate(program.layers))
-    for name, circuit in circuits(program):
+    yield "".join(
+        f"# L{k} is layer {layer.name!r}\n"
+        for k, layer in enumerate(program.layers)
+        if layers is None or layer.name in layers
+    )
+    for name, circuit in circuits(program, layers):
         yield circuit_text(name, circuit)
 
 
@@ -206,10 +218,12 @@ def _settings(instance: Instance) -> str:
 _NO_POINT = re.compile(r"(?<![\d.])(\d+)e")
 
 
-def write_netlist(program: Program, directory: Path) -> tuple[str, ...]:
+def write_netlist(
+    program: Program, directory: Path, layers: Container[str] | None = None
+) -> tuple[str, ...]:
     """Write netlist.yml into an existing directory; returns its name. Deterministic."""
     with (directory / NETLIST_FILE).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(netlist_text(program))
+        file.writelines(netlist_text(program, layers))
     return (NETLIST_FILE,)
 
 
@@ -218,6 +232,10 @@ class Netlist(Backend):
     """netlist.yml: the photonic circuit for gdsfactory and SAX, one circuit a tile."""
 
     name: ClassVar[str] = "netlist"
+    most_mzis: ClassVar[int | None] = 1_000_000
+
+    layers: tuple[str, ...] = option((), "layers to write; all if none is named")
 
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
-        return write_netlist(emission.program, directory)
+        chosen = chosen_layers(emission.program, self.layers, self.name)
+        return write_netlist(emission.program, directory, chosen)

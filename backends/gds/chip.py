@@ -1,6 +1,7 @@
 """The chip: tiles with guides between their blocks, ports at the die's edges, an outline."""
 
 import re
+from collections.abc import Container
 
 import gdstk
 import numpy as np
@@ -27,9 +28,12 @@ def free_name(wanted: str, taken: set[str]) -> str:
     return wanted
 
 
-def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
+def draw_chip(
+    program: Program, technology: Technology, layers: Container[str] | None = None
+) -> gdstk.Library:
     """The chip as a library; its top cell is named after the program.
 
+    Of `layers` only, all if None, every tile at its place on the whole chip and with its names.
     Raises UsageError for a program without places, or places of another technology.
     """
     placement = program.placement
@@ -51,13 +55,15 @@ def draw_chip(program: Program, technology: Technology) -> gdstk.Library:
         for g, grid in enumerate(layer.grids):
             for t, tile in enumerate(grid.tiles):
                 assert isinstance(tile, MeshTile)
+                number += 1
+                if layers is not None and layer.name not in layers:
+                    continue
                 places = {name: blocks[layer.name, g, t, name] for name in "vsu"}
                 name = f"L{position}_G{g}_T{t}"
                 where = f"{layer.name}.g{g}.t{t}"
                 made = draw_tile(book, top, tile, places, name, where, placement.width_um)
-                draw_wires(made[0], tile, places, technology, number)
+                draw_wires(made[0], tile, places, technology, number - 1)
                 tiles += made
-                number += 1
     outline = technology.layers.outline
     size = (placement.width_um, placement.height_um)
     if placement.blocks:

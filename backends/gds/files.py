@@ -1,5 +1,6 @@
 """The two files: everything for people and tools, and what the foundry makes."""
 
+from collections.abc import Container
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -17,14 +18,20 @@ _TIME = datetime(2000, 1, 1)
 _MAX_POINTS = 4000
 
 
-def write_gds(program: Program, technology: Technology, directory: Path) -> tuple[str, ...]:
+def write_gds(
+    program: Program,
+    technology: Technology,
+    directory: Path,
+    layers: Container[str] | None = None,
+) -> tuple[str, ...]:
     """Write design.gds and mask.gds into an existing directory; returns their names.
 
+    Of `layers` only, all if None (see `draw_chip`).
     The mask has the foundry's layers alone, no text, and the top cell that the foundry asks
     for. The same program and technology give the same bytes.
     Raises UsageError when the program is not placed for this technology.
     """
-    library = draw_chip(program, technology)
+    library = draw_chip(program, technology, layers)
     library.write_gds(directory / DESIGN_FILE, max_points=_MAX_POINTS, timestamp=_TIME)
     _strip_to_mask(library, technology, program.name)
     library.write_gds(directory / MASK_FILE, max_points=_MAX_POINTS, timestamp=_TIME)

@@ -15,7 +15,8 @@ from onnx2mzi.cli import render
 from onnx2mzi.cli.config import save_config, with_config
 from onnx2mzi.cli.parser import PROGRAM
 from onnx2mzi.cli.terminal import Log, colored
-from onnx2mzi.driver.compile import backends_of, compile_model
+from onnx2mzi.driver.compile import compile_model
+from onnx2mzi.driver.emit import backends_of
 from onnx2mzi.driver.inspect import plan
 from onnx2mzi.driver.options import Ears, Options, pipeline_of
 from onnx2mzi.driver.output import check_target
@@ -67,7 +68,11 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
                 Ears(log.say, log.progress, watchers(arguments, log, timing), kept),
             )
             files = chip.save(
-                target, emit=arguments.emit, force=arguments.force, progress=log.progress
+                target,
+                emit=arguments.emit,
+                force=arguments.force,
+                progress=log.progress,
+                log=log.say,
             )
         if kept is not None and kept.found:
             log.say(f"--resume: {kept.found} finished layers or passes were taken up again")

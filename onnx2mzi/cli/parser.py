@@ -153,7 +153,12 @@ def _add_output(parser: Parser) -> None:
     group = parser.add_argument_group("what to write")
     add = group.add_argument
     add("-o", "--output-dir", metavar="DIR", help="default MODEL_mzi/")
-    add("--emit", metavar="WHAT", help="of phases,gds,netlist,onnx,report,ir; default all")
+    add(
+        "--emit",
+        metavar="WHAT",
+        help="of phases,gds,netlist,onnx,report,ir; default all; "
+        "gds=LAYER,... draws these layers only",
+    )
     add("--force", action="store_true", help="write into a folder that onnx2mzi did not make")
     add("--dry-run", action="store_true", help="import and plan; write nothing")
     add("--resume", action="store_true", help="go on where the same compile was interrupted")

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from onnx2mzi.driver import measure
+from onnx2mzi.driver.emit import backends_of, left_out
 from onnx2mzi.driver.fabricated import with_fabrication
 from onnx2mzi.driver.options import Ears, Options, check_numbers, passive_of, pipeline_of
 from onnx2mzi.driver.output import need_manifest, staged, write_manifest
-from onnx2mzi.driver.plugins import BACKENDS, technology
+from onnx2mzi.driver.plugins import technology
 from onnx2mzi.driver.provenance import about
 from onnx2mzi.emulate.host import HostRunner
 from onnx2mzi.emulate.transfer import program_matrices
@@ -23,7 +24,7 @@ from onnx2mzi.ir import Host, Program
 from onnx2mzi.ir.files import read_mzi
 from onnx2mzi.ir.verify import verify
 from onnx2mzi.pipeline import summary
-from onnx2mzi.pipeline.backend import Backend, Emission
+from onnx2mzi.pipeline.backend import Emission
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.tech import dump_technology, parse_technology
@@ -168,14 +169,21 @@ class Compiled:
         emit: str | None = None,
         force: bool = False,
         progress: Callable[[str, int, int], None] | None = None,
+        log: Callable[[str], None] | None = None,
     ) -> dict[str, Path]:
         """Write all files of the chip; paths by file name.
 
-        `emit` lists back ends (default: all). The folder appears whole or not at all; one that
-        is not empty and not ours is refused unless `force`.
+        `emit` lists back ends (default: all; large chips go without a layout and a netlist then,
+        which `log` and the manifest tell). The folder appears whole or not at all; one that is
+        not empty and not ours is refused unless `force`.
         """
         target = Path(directory)
         writers = backends_of(emit)
+        without = left_out(self.program, writers) if emit is None else {}
+        writers = tuple(writer for writer in writers if writer.name not in without)
+        if log is not None:
+            for name, why in without.items():
+                log(f"{name} is left out: {why}")
         with staged(target, force=force) as stage:
             for done, writer in enumerate(writers):
                 if progress is not None:
@@ -185,6 +193,8 @@ class Compiled:
                 key: note for writer in writers for key, note in writer.notes(self.emission).items()
             }
             emitted = [show(writer) for writer in writers]
+            if without:
+                notes["left_out"] = without
             write_manifest(stage, {**self.about, "emit": emitted, **notes})
         files = (path for path in sorted(target.rglob("*")) if path.is_file())
         return {path.relative_to(target).as_posix(): path for path in files}
@@ -199,11 +209,6 @@ class Compiled:
                 hint="give a dict of arrays",
             )
         return {names[0]: np.asarray(inputs)}
-
-
-def backends_of(emit: str | None) -> tuple[Backend, ...]:
-    """The back ends that `--emit` lists, all built-in ones if it is None. Raises SpecError."""
-    return BACKENDS.parse(",".join(BACKENDS.table) if emit is None else emit)
 
 
 def load(directory: str | Path) -> Compiled:

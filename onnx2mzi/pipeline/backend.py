@@ -1,14 +1,16 @@
 """What a back end is: a frozen dataclass that writes files from a finished program."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from onnx2mzi.ir import Program
+from onnx2mzi.errors import UsageError
+from onnx2mzi.ir import MeshTile, Program
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.census import Census
+from onnx2mzi.pipeline.spec import suggestion
 from onnx2mzi.tech import Technology
 
 
@@ -70,6 +72,8 @@ class Backend(ABC):
     """A writer of files. Subclasses are frozen dataclasses; fields are options."""
 
     name: ClassVar[str]
+    # Where nobody asks for this back end by name, chips of more MZIs go without it; None: never.
+    most_mzis: ClassVar[int | None] = None
 
     @abstractmethod
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
@@ -78,3 +82,30 @@ class Backend(ABC):
     def notes(self, emission: Emission) -> Mapping[str, Any]:
         """What the manifest should say of what this back end writes, beside the files' names."""
         return {}
+
+
+def chosen_layers(program: Program, names: Sequence[str], backend: str) -> frozenset[str]:
+    """The names of the layers to write, all if none are named.
+
+    Raises UsageError for a name that no layer has.
+    """
+    known = [layer.name for layer in program.layers]
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"there is no layer '{name}'",
+                where=f"--emit {backend}",
+                hint=suggestion(name, known, "layers"),
+            )
+    return frozenset(names or known)
+
+
+def placed_mzis(program: Program) -> int:
+    """MZIs and attenuators of all meshes, crossings included: what there is to draw."""
+    return sum(
+        len(tile.u) + len(tile.v) + len(tile.sigma)
+        for layer in program.layers
+        for grid in layer.grids
+        for tile in grid.tiles
+        if isinstance(tile, MeshTile)
+    )

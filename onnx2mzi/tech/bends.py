@@ -4,6 +4,7 @@ All bends are circular arcs of one radius, so every length here is exact.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -115,7 +116,15 @@ def bump_angle_rad(extra_um: npt.ArrayLike, radius_um: float) -> Real:
 
     Solves 4 R (a - sin a) = extra by Newton's method.
     """
+    if isinstance(extra_um, float):
+        return np.asarray(_one_angle(float(extra_um), radius_um))
     return _angle_of(np.asarray(extra_um, float) / (4 * radius_um))
+
+
+@lru_cache(maxsize=4096)
+def _one_angle(extra_um: float, radius_um: float) -> float:
+    """The sizes of cells are asked for again and again."""
+    return float(_angle_of(extra_um / (4 * radius_um)))
 
 
 def _angle_of(ratio: npt.ArrayLike) -> Real:

@@ -1,0 +1,60 @@
+"""`--emit`: which back ends write, in words and in the grammar of passes."""
+
+import re
+from collections.abc import Sequence
+
+from onnx2mzi.driver.plugins import BACKENDS
+from onnx2mzi.ir import Program
+from onnx2mzi.pipeline.backend import Backend, placed_mzis
+
+# Commas between items, not those within quotes or braces.
+_ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\{[^}]*\}|[^,{"])+')
+_LAYERS = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*=(.*)", re.DOTALL)
+
+
+def backends_of(emit: str | None) -> tuple[Backend, ...]:
+    """The back ends that `--emit` lists, all built-in ones if it is None. Raises SpecError."""
+    return BACKENDS.parse(",".join(BACKENDS.table) if emit is None else written_out(emit))
+
+
+def written_out(emit: str) -> str:
+    """`gds=fc1,fc2,report` as `gds{layers="fc1","fc2"},report`.
+
+    Layers end with the first name of a back end; one of that name is written in quotes.
+    """
+    items = _ITEM.findall(emit)
+    if not any(_LAYERS.fullmatch(item) for item in items):
+        return emit
+    names = BACKENDS.names()
+    made: list[tuple[str, list[str] | None]] = []
+    for item in items:
+        found = _LAYERS.fullmatch(item)
+        layers = made[-1][1] if made else None
+        if found:
+            made.append((found[1], [found[2]]))
+        elif layers is not None and item.partition("{")[0].strip() not in names:
+            layers.append(item)
+        else:
+            made.append((item, None))
+    return ",".join(
+        item if layers is None else f"{item}{{layers={','.join(map(_quoted, layers))}}}"
+        for item, layers in made
+    )
+
+
+def _quoted(layer: str) -> str:
+    text = layer.strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        return text
+    return '"' + re.sub(r'(["\\])', r"\\\1", text) + '"'
+
+
+def left_out(program: Program, writers: Sequence[Backend]) -> dict[str, str]:
+    """Back ends that a chip of this size does without unless they are asked for, and why."""
+    mzis = placed_mzis(program)
+    return {
+        writer.name: f"{mzis:,} MZIs are more than {writer.most_mzis:,}; "
+        f"--emit {writer.name} writes it all, --emit {writer.name}=LAYER,... some layers"
+        for writer in writers
+        if writer.most_mzis is not None and mzis > writer.most_mzis
+    }
