@@ -4,7 +4,9 @@ For chips whose table would be too long a text. Every file holds, in the order o
 arrays of one length: `grid` and `tile` (numbers), `block`, `kind`, `state`, `arm` (indices into
 the arrays of words `blocks`, `kinds`, `states`, `arms`), `column`, `port`, `phase_rad`,
 `drive_rad`, `power_mw`, `channel` (-1 where there is no heater), and if they are known `code`
-(-1: none), `x_um` and `y_um`; and `layer`, the layer's name. `pad` is never known yet.
+(-1: none), `x_um` and `y_um`; and `layer`, the layer's name. A placed program's have pads as
+well: `T{chip_tile}_{pad_sides[pad_side]}{pad_number}`, `pad_side` 0 where there is none, and
+`pad2_side`, `pad2_number` of a pair's other heater.
 Rows, units and meanings are those of `phases`; numpy.load reads the files.
 """
 
@@ -15,13 +17,14 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from onnx2mzi.backends.pad_columns import PAD_COLUMNS, SIDES, BlockPads, block_pad_numbers
 from onnx2mzi.backends.phases import ARMS, KINDS, OUT, STATES, PlacedShifters, placed_shifters
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import LinearLayer, MeshTile, Program
@@ -53,14 +56,15 @@ def write_columns(program: Program, directory: Path, technology: Technology) -> 
     folder = directory / FOLDER
     folder.mkdir()
     names, channel = [], 0
-    shifters = placed_shifters(program, technology)
+    blocks_made = zip(
+        placed_shifters(program, technology), block_pad_numbers(program, technology), strict=True
+    )
     for number, layer in enumerate(program.layers):
         name = file_name(number, len(program.layers), layer.name)
         blocks = sum(3 for grid in layer.grids for t in grid.tiles if isinstance(t, MeshTile))
-        made = (next(shifters) for _ in range(blocks))
         with _Columns(_types(layer, program), folder) as columns:
-            for block in made:
-                columns.add(_columns(block, technology, channel))
+            for block, pads in islice(blocks_made, blocks):
+                columns.add(_columns(block, pads, technology, channel))
                 channel += int(np.count_nonzero(block.shifters.state == ShifterState.ACTIVE))
             columns.write(folder / name, layer.name)
         names.append(f"{FOLDER}/{name}")
@@ -89,11 +93,14 @@ def _types(layer: LinearLayer, program: Program) -> dict[str, np.dtype[Any]]:
     if program.drive_code is not None:
         types["code"] = np.int64
     if program.placement is not None:
-        types |= {"x_um": np.float64, "y_um": np.float64}
+        types |= {"x_um": np.float64, "y_um": np.float64, "chip_tile": np.int32}
+        types |= dict(zip(PAD_COLUMNS, (np.uint8, np.int32) * 2, strict=True))
     return {name: np.dtype(kind).newbyteorder("<") for name, kind in types.items()}
 
 
-def _columns(block: PlacedShifters, technology: Technology, channel: int) -> dict[str, Array]:
+def _columns(
+    block: PlacedShifters, pads: BlockPads, technology: Technology, channel: int
+) -> dict[str, Array]:
     made = block.shifters
     count = len(made.state)
     active = made.state == ShifterState.ACTIVE
@@ -108,6 +115,9 @@ def _columns(block: PlacedShifters, technology: Technology, channel: int) -> dic
     found |= {name: getattr(made, name) for name in names}
     if block.places_um is not None:
         found["x_um"], found["y_um"] = block.places_um
+        numbers = (pads.side, pads.number, pads.second_side, pads.second_number)
+        found |= dict(zip(PAD_COLUMNS, numbers, strict=True))
+        found["chip_tile"] = np.full(count, pads.chip_tile)
     return found
 
 
@@ -135,6 +145,7 @@ class _Columns:
 
     def write(self, path: Path, layer: str) -> None:
         words = {"blocks": BLOCKS, "kinds": KINDS, "states": STATES, "arms": ARMS}
+        words["pad_sides"] = SIDES
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
             with zip_member(archive, "layer") as member:
                 np.lib.format.write_array(member, np.array(layer), allow_pickle=False)

@@ -1,5 +1,6 @@
 """phases/*.npz: the columns of phases.csv as arrays, and the same matrices from them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import onnx2mzi
 from onnx2mzi.backends import phases
+from onnx2mzi.backends.pad_columns import PAD_COLUMNS
 from onnx2mzi.backends.phase_columns import file_name, iterate_columns, write_columns
 from onnx2mzi.backends.phase_table import phase_files, read_phases, tile_tables
 from onnx2mzi.backends.phases import Form, Phases, rows_of
 from onnx2mzi.emulate.transfer import tile_transfer
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import MeshTile, Program, Stage
+from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.pipeline.backend import Emission
 from onnx2mzi.tech import load_technology
 
@@ -25,8 +29,20 @@ def emission(program: Program) -> Emission:
     return Emission(program, TECHNOLOGY, {})
 
 
-def test_arrays_hold_what_the_text_says(make_program: Any, tmp_path: Path) -> None:
-    program: Program = make_program(3, Stage.PLACED)
+@pytest.mark.parametrize("drive", Drive)
+def test_arrays_hold_what_the_text_says(
+    tiny_onnx: bytes, make_program: Any, tmp_path: Path, drive: Drive
+) -> None:
+    technology = replace(TECHNOLOGY, drive=drive)
+    placed = onnx2mzi.compile(tiny_onnx, "quantize{bits=6}", ports=4, tech=technology).program
+    assert placed.drive_code is not None
+    for number, program in enumerate((make_program(3, Stage.PLACED), placed)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        same_as_the_text(program, folder)
+
+
+def same_as_the_text(program: Program, tmp_path: Path) -> None:
     assert Phases().write(emission(program), tmp_path) == ("phases.csv",)
     rows = read_phases(tmp_path / "phases.csv")
     names = Phases(Form.COLUMNS).write(emission(program), tmp_path)
@@ -47,6 +63,17 @@ def test_arrays_hold_what_the_text_says(make_program: Any, tmp_path: Path) -> No
             assert arrays["channel"].tolist() == channels
             pairs = zip(arrays["grid"].tolist(), arrays["tile"].tolist(), strict=True)
             assert [f"g{g}.t{t}" for g, t in pairs] == [row.tile for row in mine]
+            sides = arrays["pad_sides"]
+            pads = [
+                f"T{tile}_{sides[side]}{number}"
+                + (f"+T{tile}_{sides[side2]}{number2}" if side2 else "")
+                if side
+                else ""
+                for tile, side, number, side2, number2 in zip(
+                    *(arrays[name] for name in ("chip_tile", *PAD_COLUMNS)), strict=True
+                )
+            ]
+            assert pads == [row.pad for row in mine]
             assert ("code" in arrays) == (program.drive_code is not None)
     assert at == len(rows) == rows_of(program)
 
