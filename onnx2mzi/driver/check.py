@@ -52,9 +52,27 @@ def check(directory: Path) -> list[Finding]:
     for text in manifest.get("emit", ()):
         if text.partition("{")[0] not in NOT_REWRITTEN:
             findings.append(_guarded(f"rewrite {text}", _rewriter(directory, chip, text)))
-    findings.append(Finding("drc", None, "design rules are not checked by this version"))
-    findings.append(Finding("lvs", None, "layout versus schematic is not checked by this version"))
-    return findings
+    return findings + layout_findings(directory, chip)
+
+
+def layout_findings(directory: Path, chip: Compiled) -> list[Finding]:
+    """Design rules and circuit of design.gds; the violations are written beside the folder."""
+    # KLayout and the layout's code are imported with this check only.
+    from onnx2mzi.driver import layout
+
+    if why := layout.skipped(directory):
+        return [Finding("drc", None, why), Finding("lvs", None, why)]
+    technology, program = chip.emission.technology, chip.program
+    # Not into the folder: its files are those of the manifest.
+    report = directory.resolve().with_name(f"{directory.resolve().name}_{layout.MARKERS_FILE}")
+
+    def rules() -> Finding:
+        return Finding("drc", *layout.rules_verdict(directory, technology, report))
+
+    def circuit() -> Finding:
+        return Finding("lvs", *layout.circuit_verdict(directory, program, technology))
+
+    return [_guarded("drc", rules), _guarded("lvs", circuit)]
 
 
 def _rewriter(directory: Path, chip: Compiled, text: str) -> Callable[[], Finding]:

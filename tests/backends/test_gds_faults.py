@@ -1,0 +1,263 @@
+"""Design rules and the layout's circuit: sound chips are clean, every planted fault is found."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnx2mzi.backends.gds import write_gds
+from onnx2mzi.ir import (
+    Attenuators,
+    LinearLayer,
+    Loc,
+    Mesh,
+    MeshTile,
+    Operand,
+    Program,
+    Stage,
+    TileGrid,
+)
+from onnx2mzi.kernels import clements_layout
+from onnx2mzi.passes.place import place_program
+from onnx2mzi.physics.shifter import Drive, ShifterState
+from onnx2mzi.tech import load_technology
+
+db: Any = pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
+
+from onnx2mzi.backends.gds.drc import check_rules  # noqa: E402
+from onnx2mzi.backends.gds.lvs import compare_layout  # noqa: E402
+
+MakeProgram = Callable[..., Program]
+PORTS = 4
+TECHNOLOGIES = ("cornerstone_si220", "siepic_ebeam", "generic_two_metal")
+TECHNOLOGY = load_technology("cornerstone_si220")
+
+
+def clements(ports: int, pruned: float, drive: Drive = Drive.ARM_CHOICE) -> Program:
+    """One full tile; each phase is removed with the probability `pruned`."""
+    rng = np.random.default_rng(5)
+    column, port = clements_layout(ports)
+
+    def phases(count: int) -> tuple[Any, Any]:
+        kept = rng.random(count) >= pruned
+        state = np.where(kept, ShifterState.ACTIVE, ShifterState.REMOVED).astype(np.uint8)
+        return np.where(kept, rng.uniform(-np.pi, np.pi, count), 0.0), state
+
+    def mesh() -> Mesh:
+        (theta, theta_state), (phi, phi_state) = phases(len(column)), phases(len(column))
+        out = np.zeros(ports)
+        none = np.zeros(ports, np.uint8)
+        return Mesh(ports, column, port, theta, phi, theta_state, phi_state, out, none, drive)
+
+    sigma, state = phases(ports)
+    guides = np.arange(ports, dtype=np.int32)
+    held = Attenuators(np.abs(sigma), state, drive)
+    tile = MeshTile(guides, guides, mesh(), held, mesh(), 1.0, np.zeros(ports))
+    operand = Operand("x", -1, "w", False, "float32")
+    grid = TileGrid(ports, ports, (tile,))
+    layer = LinearLayer("fc", np.zeros((ports, ports)), operand, Loc(), (grid,))
+    return Program("chip", Stage.MESH, ports, (layer,))
+
+
+@pytest.mark.parametrize("drive", Drive)
+@pytest.mark.parametrize("pruned", [0.0, 0.6])
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_sound_chips_are_clean(name: str, pruned: float, drive: Drive, tmp_path: Path) -> None:
+    technology = load_technology(name)
+    program = place_program(clements(PORTS, pruned, drive), technology)
+    write_gds(program, technology, tmp_path)
+    found = check_rules(tmp_path / "design.gds", technology, tmp_path / "drc.lyrdb")
+    assert found.total == 0
+    assert not (tmp_path / "drc.lyrdb").exists()
+    circuit = compare_layout(tmp_path / "design.gds", program, technology)
+    assert circuit.differences == ()
+    assert circuit.heaters > 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_random_chips_are_clean(
+    make_program: MakeProgram, name: str, seed: int, tmp_path: Path
+) -> None:
+    technology = load_technology(name)
+    program = place_program(make_program(seed, drive=Drive.ARM_CHOICE), technology)
+    write_gds(program, technology, tmp_path)
+    assert check_rules(tmp_path / "design.gds", technology).total == 0
+    assert compare_layout(tmp_path / "design.gds", program, technology).differences == ()
+
+
+# ---- planted faults -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def chip(tmp_path_factory: pytest.TempPathFactory) -> tuple[Program, Path]:
+    folder = tmp_path_factory.mktemp("chip")
+    program = place_program(clements(PORTS, 0.4), TECHNOLOGY)
+    write_gds(program, TECHNOLOGY, folder)
+    return program, folder / "design.gds"
+
+
+def cells_named(layout: Any, start: str) -> list[Any]:
+    """(parent cell, instance) of all cells whose names begin so."""
+    return [
+        (cell, instance)
+        for cell in layout.each_cell()
+        for instance in cell.each_inst()
+        if instance.cell.name.startswith(start)
+    ]
+
+
+def tile_cell(layout: Any) -> Any:
+    return layout.cell("L0_G0_T0")
+
+
+def short(layout: Any) -> None:
+    """A bar of metal over two neighbouring pads."""
+    pads = pad_boxes(layout)
+    both = pads[0] + pads[1]
+    middle = both.center()
+    bar = db.Box(both.left, middle.y - 5000, both.right, middle.y + 5000)
+    tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal)).insert(bar)
+
+
+def pad_boxes(layout: Any) -> list[Any]:
+    shapes = tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.markers.pin_metal))
+    return sorted(
+        (s.bbox() for s in shapes.each(db.Shapes.SBoxes | db.Shapes.SPolygons)),
+        key=lambda box: (box.bottom, box.left),
+    )
+
+
+def cut_metal(layout: Any) -> None:
+    """The narrowest part of a wire is taken away, 12 um of it."""
+    shapes = tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal))
+    track = round(TECHNOLOGY.routing.track_um / layout.dbu)
+    wires = [s.bbox() for s in shapes.each() if s.bbox().width() == track]
+    longest = max(wires, key=lambda box: box.height())
+    hole = db.Region(
+        longest.enlarged(100, 0)
+        & db.Box(
+            longest.left - 100, longest.center().y, longest.right + 100, longest.center().y + 12000
+        )
+    )
+    left = db.Region(shapes) - hole
+    shapes.clear()
+    shapes.insert(left)
+
+
+def cut_guide(layout: Any) -> None:
+    """1 um of the first heated guide of a cell is taken away."""
+    heater = layout.cell("HEATER")
+    shapes = heater.shapes(layout.layer(*TECHNOLOGY.layers.core))
+    # Below a heater's mark a cut is inside of the device; its pin at the end is what is left.
+    left = db.Region(shapes) - db.Region(db.Box(-500, -5000, 500, 5000))
+    shapes.clear()
+    shapes.insert(left)
+
+
+def cut_link(layout: Any) -> None:
+    """1 um of the guides at the chip's inputs is taken away."""
+    top = layout.top_cell()
+    layer = layout.layer(*TECHNOLOGY.layers.core)
+    core = db.Region(top.begin_shapes_rec(layer)).merged()
+    cut = core - db.Region(db.Box(3000, -(10**8), 4000, 10**8))
+    layout.clear_layer(layer)
+    top.shapes(layer).insert(cut)
+
+
+def missing_mzi(layout: Any) -> None:
+    _, instance = cells_named(layout, "MZI_")[3]
+    cell = instance.cell
+    instance.delete()
+    if not cell.caller_cells():
+        layout.prune_cell(cell.cell_index(), -1)
+
+
+def swapped_kinds(layout: Any) -> None:
+    """Two MZIs of one column length with heaters on other arms change places."""
+    found = cells_named(layout, "MZI_")
+    one = found[0][1]
+    width = one.cell.bbox().width()
+    other = next(
+        instance
+        for _, instance in found
+        if instance.cell.name != one.cell.name and instance.cell.bbox().width() == width
+    )
+    one.cell_index, other.cell_index = other.cell_index, one.cell_index
+
+
+def swapped_pads(layout: Any) -> None:
+    shapes = tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.markers.pin_metal))
+    texts = [s for s in shapes.each(db.Shapes.STexts) if "_N" in s.text_string]
+    a, b = texts[0].text_string, texts[1].text_string
+    texts[0].text_string, texts[1].text_string = b, a
+
+
+def offset_10_nm(layout: Any) -> None:
+    _, instance = cells_named(layout, "COUPLER")[0]
+    instance.transform(db.DTrans(db.DVector(0, 0.010)))
+
+
+def narrow_wire(layout: Any) -> None:
+    """A stray wire below the rule's width."""
+    shape = db.Box(-1500, -50000, 0, -20000)
+    tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal)).insert(shape)
+
+
+@pytest.mark.parametrize(
+    ("plant", "rules", "circuit"),
+    [
+        (short, "", "is between"),
+        (cut_metal, "", "no pad"),
+        (cut_guide, "pin.guide", ""),
+        (cut_link, "", "do not meet in one"),
+        (missing_mzi, "", "do not meet in one"),
+        (swapped_kinds, "", "instead of a"),
+        (swapped_pads, "", "is between"),
+        (offset_10_nm, "pin.guide", ""),
+        (narrow_wire, "metal.width", ""),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_planted_faults_are_found(
+    chip: tuple[Program, Path],
+    plant: Callable[[Any], None],
+    rules: str,
+    circuit: str,
+    tmp_path: Path,
+) -> None:
+    program, sound = chip
+    layout = db.Layout()
+    layout.read(str(sound))
+    plant(layout)
+    path = tmp_path / "fault.gds"
+    layout.write(str(path))
+    report = tmp_path / "fault.lyrdb"
+    found = check_rules(path, TECHNOLOGY, report)
+    if rules:
+        assert found.counts[rules] > 0
+        assert rules in found.first
+        assert f"<name>{rules}</name>" in report.read_text()
+    differences = compare_layout(path, program, TECHNOLOGY).differences
+    if circuit:
+        assert any(circuit in text for text in differences), differences
+    assert found.total or differences
+
+
+def test_a_heater_too_many_in_the_program_is_missed_in_the_layout(
+    chip: tuple[Program, Path],
+) -> None:
+    program, path = chip
+    (layer,) = program.layers
+    (grid,) = layer.grids
+    (tile,) = grid.tiles
+    assert isinstance(tile, MeshTile)
+    state = tile.sigma.state.copy()
+    state[:] = ShifterState.REMOVED
+    bare = replace(tile.sigma, state=state, theta_rad=np.zeros(len(state)))
+    other = replace(layer, grids=(replace(grid, tiles=(replace(tile, sigma=bare),)),))
+    differences = compare_layout(path, replace(program, layers=(other,)), TECHNOLOGY).differences
+    assert any("is not in the program" in text for text in differences)
