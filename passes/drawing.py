@@ -7,6 +7,7 @@ import numpy as np
 from onnx2mzi.ir import Attenuators, Mesh, MeshTile
 from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.kernels.gauge import (
+    NEGLIGIBLE_RAD,
     Realised,
     balanced,
     realised,
@@ -147,7 +148,11 @@ def _balanced(mesh: Mesh, entering_rad: Real, channels: int) -> tuple[BalancedMe
 
 
 def _with_out(mesh: BalancedMesh, out_rad: Real) -> BalancedMesh:
-    return replace(mesh, out=wrapped(out_rad))
+    out = wrapped(out_rad)
+    # Sums of a real tile's phases are 0 or pi but for round-off.
+    signs = np.where(np.abs(out) < np.pi / 2, 0.0, np.pi)
+    real = np.abs(wrapped(out - signs)) < NEGLIGIBLE_RAD
+    return replace(mesh, out=np.where(real, signs, out))
 
 
 def _entering_u(v: Realised, sigma: Attenuators, ports: int) -> Real:

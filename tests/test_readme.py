@@ -45,7 +45,8 @@ def test_levels_are_the_presets() -> None:
         for level in (1, 2)
     }
     assert added == {1: ["canonicalize"], 2: ["prune"]}
-    assert "quantize{bits=8}" in LEVELS[3] and "`quantize{bits=8}`" in README
+    last = "quantize{bits=8 rounding=sequential}"
+    assert last in LEVELS[3] and f"`{last}`" in README
     assert f"see below; default {DEFAULT_LEVEL} |" in README
 
 

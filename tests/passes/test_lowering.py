@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnx2mzi.emulate.transfer import layer_matrix, program_matrices
-from onnx2mzi.ir import LinearLayer, Loc, MeshTile, Operand, Program, Stage
-from onnx2mzi.passes.canonicalize import Canonicalize
+from onnx2mzi.ir import LinearLayer, Loc, MeshTile, Operand, Program, Stage, identical
+from onnx2mzi.passes.canonicalize import Canonicalize, drawing_rules
 from onnx2mzi.passes.decompose import Decompose, completed
 from onnx2mzi.passes.drawing import balanced_tile
-from onnx2mzi.passes.quantize import Quantize
+from onnx2mzi.passes.quantize import Quantize, Rounding, rounded_layer
 from onnx2mzi.passes.svd import Svd
 from onnx2mzi.passes.tile import Tile
 from onnx2mzi.physics.arrays import Matrix
@@ -187,15 +187,23 @@ def test_completed_keeps_the_given_columns(columns: int) -> None:
     real=st.booleans(),
     bits=st.integers(3, 12),
     law=st.sampled_from(CodeLaw),
+    rounding=st.sampled_from(Rounding),
     drive=st.sampled_from(Drive),
 )
 def test_quantize_puts_every_heater_on_a_code_within_its_bound(
-    m: int, n: int, seed: int, real: bool, bits: int, law: CodeLaw, drive: Drive
+    m: int,
+    n: int,
+    seed: int,
+    real: bool,
+    bits: int,
+    law: CodeLaw,
+    rounding: Rounding,
+    drive: Drive,
 ) -> None:
     weight = random_matrix(m, n, 9, seed, real=real)
     ctx = context(drive)
     program = Canonicalize().run(lowered(program_of(weight, ports=5), ctx), ctx)
-    step = Quantize(bits=bits, law=law)
+    step = Quantize(bits=bits, law=law, rounding=rounding)
     effect = step.effect(program)
     assert isinstance(effect, Bounded)
 
@@ -214,6 +222,32 @@ def test_quantize_puts_every_heater_on_a_code_within_its_bound(
                 active = phase[state == ShifterState.ACTIVE]
                 on_code = step.code.nearest_rad(active, drive)
                 np.testing.assert_allclose(np.exp(1j * active), np.exp(1j * on_code), atol=1e-12)
+
+
+@pytest.mark.parametrize("drive", list(Drive))
+@pytest.mark.parametrize("bits", [4, 6])
+def test_sequential_rounding_errs_less_where_the_inputs_are(drive: Drive, bits: int) -> None:
+    ctx = context(drive)
+    weight = random_matrix(12, 16, 12, 7, real=True)
+    program = Canonicalize().run(lowered(program_of(weight), ctx), ctx)
+    rng = np.random.default_rng(3)
+    inputs = rng.standard_normal((16, 4)) @ rng.standard_normal((4, 200))
+    code = Quantize(bits=bits).code
+    errors = {}
+    for rounding in Rounding:
+        layer = rounded_layer(program.layers[0], code, drawing_rules(ctx), rounding, inputs)
+        errors[rounding] = np.linalg.norm((layer_matrix(layer) - weight) @ inputs)
+    assert errors[Rounding.SEQUENTIAL] < 0.75 * errors[Rounding.NEAREST]
+
+
+def test_a_complex_tile_is_rounded_to_nearest() -> None:
+    ctx = context()
+    weight = random_matrix(5, 5, 5, 8, real=False)
+    program = Canonicalize().run(lowered(program_of(weight), ctx), ctx)
+    nearest, sequential = (
+        Quantize(bits=5, rounding=rounding).run(program, ctx) for rounding in Rounding
+    )
+    assert identical(nearest, sequential)
 
 
 def test_balanced_form_of_a_drawn_tile_is_real_for_a_real_matrix() -> None:

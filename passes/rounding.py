@@ -1,0 +1,85 @@
+"""Rounding one real tile phase by phase, the phases still free making up for it.
+
+Optimal brain quantization (Frantar and Alistarh, arXiv 2208.11580, section 5) on the phases of
+a mesh: the metric is that of the tile's outputs, H = J^T J its Gauss-Newton matrix; rounding
+parameter p by d moves the others by d H^-1[:, p] / H^-1[p, p], and p leaves H^-1. Meshes are not
+linear, so H is made anew after every block.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
+from onnx2mzi.passes.prune.thin import Metric
+from onnx2mzi.physics.arrays import Real
+
+# Share of the thetas that is rounded between two linearisations.
+BLOCK = 0.125
+# Of the mean diagonal of H: parameters that hardly matter do not wander off.
+DAMPING = 1e-3
+
+Levels = Callable[[Real], Real]
+
+
+def rounded_thetas(tile: RealTile, metric: Metric, nearest: Levels) -> RealTile:
+    """The tile with every non-zero theta on a level, amplitudes free.
+
+    `nearest` moves phases to their nearest levels. Thetas that are 0 stay.
+    """
+    free = tile.theta != 0.0
+    while np.any(free):
+        thetas = np.flatnonzero(free)
+        everything = np.concatenate([thetas, len(free) + np.arange(len(tile.s))])
+        left, right = (part[everything] for part in slopes(tile))
+        h = hessian(left, right, metric.p, metric.c).astype(np.float64)
+        inverse = _inverse(h)
+        newton = -inverse @ gradient(left, right, metric.weighted(tile.matrix))
+        at = np.concatenate([tile.theta[thetas], tile.s]) + newton
+        count = len(thetas)
+        score = (nearest(at[:count]) - at[:count]) ** 2 / np.diag(inverse)[:count]
+        block = np.argsort(score, kind="stable")[: max(1, round(len(free) * BLOCK))]
+        at = _rounded_one_by_one(at, inverse, block, nearest)
+        theta = tile.theta
+        theta[thetas] = at[:count]
+        tile = tile.moved(theta, at[count:])
+        free[thetas[block]] = False
+    return tile
+
+
+def rounded_amplitudes(tile: RealTile, metric: Metric, nearest: Levels) -> Real:
+    """The amplitudes on levels, shape (r,): linear, so that one linearisation is exact.
+
+    `nearest` moves amplitudes to the nearest that attenuators make; thetas stay.
+    """
+    count = len(tile.theta)
+    left, right = (part[count:] for part in slopes(tile))
+    inverse = _inverse(hessian(left, right, metric.p, metric.c).astype(np.float64))
+    newton = -inverse @ gradient(left, right, metric.weighted(tile.matrix))
+    order = np.argsort(-np.abs(tile.s), kind="stable")
+    return _rounded_one_by_one(tile.s + newton, inverse, order, nearest)
+
+
+def _rounded_one_by_one(at: Real, inverse: Real, order: np.ndarray, nearest: Levels) -> Real:
+    """`at` with the entries `order` on levels, in that order, the others made up for."""
+    within = inverse[np.ix_(order, order)]
+    left, now = within.copy(), at[order]
+    for k in range(len(order)):
+        level = float(nearest(now[k : k + 1])[0])
+        row = left[k] / left[k, k]
+        now += (level - now[k]) * row
+        now[k] = level
+        left -= np.outer(left[:, k], row)
+        # Round-off must not bring k back.
+        left[k] = left[:, k] = 0.0
+    # The steps one by one move the rest as one step to where they ended does.
+    moved = at + inverse[:, order] @ np.linalg.solve(within, now - at[order])
+    moved[order] = now
+    return np.asarray(moved)
+
+
+def _inverse(h: Real) -> Real:
+    damped = h.copy()
+    floor = np.finfo(float).tiny
+    damped[np.diag_indices(len(h))] += DAMPING * float(np.trace(h)) / max(len(h), 1) + floor
+    return np.asarray(np.linalg.inv(damped))
