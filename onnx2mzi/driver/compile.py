@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -184,13 +184,17 @@ class Compiled:
         if log is not None:
             for name, why in without.items():
                 log(f"{name} is left out: {why}")
+        emission = self.emission
+        if self.saved_report is None:
+            # Costly for large chips, and told on the terminal as well.
+            emission = replace(emission, numbers=self.report)
         with staged(target, force=force) as stage:
             for done, writer in enumerate(writers):
                 if progress is not None:
                     progress("write files", done, len(writers))
-                writer.write(self.emission, stage)
+                writer.write(emission, stage)
             notes = {
-                key: note for writer in writers for key, note in writer.notes(self.emission).items()
+                key: note for writer in writers for key, note in writer.notes(emission).items()
             }
             emitted = [show(writer) for writer in writers]
             if without:

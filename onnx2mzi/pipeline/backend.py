@@ -55,6 +55,7 @@ class Emission:
 
     `matrices` are the layers' realised matrices, `reference` and `exact` each layer's census of
     the textbook chip and of the chip after the lossless passes (empty if they did not run).
+    `numbers` are those of the report (see `summary.report`) where they are known already.
     """
 
     program: Program
@@ -66,6 +67,7 @@ class Emission:
     exact: dict[str, Census] = field(default_factory=dict)
     command: str = ""
     seconds: float | None = None
+    numbers: Mapping[str, Any] | None = None
 
 
 class Backend(ABC):
