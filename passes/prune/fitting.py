@@ -158,6 +158,7 @@ class Search:
             cache=cache,
             progress=lambda done, total: progress("prune: ports and rank", done, total),
         )
+        progress("prune: ports and rank", path[0].phases, path[0].phases)
         return cls(network, goal, ports, layers, path, cache, progress)
 
     def named(self, found: Sequence[Matrix]) -> dict[str, Matrix]:

@@ -6,17 +6,19 @@ answers; what is left makes up for what is gone, in the metric of the layer's in
 brain surgeon on columns, Hassibi and Stork 1993, arXiv 2208.11580; weighted low rank). A matrix
 of many tiles and low rank becomes two matrices in sequence with detection in between. The
 answers on inputs that were kept back say when to stop. Without data each matrix is kept within
-a relative Frobenius error.
+a relative Frobenius error, by singular values and by single phases.
 
 Methods `truncate` and `magnitude` are what everybody tries first, for comparison.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
+from onnx2mzi.emulate.network import Network
 from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, TileGrid
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
@@ -25,6 +27,7 @@ from onnx2mzi.passes.prune.baselines import (
     without_small_singular_values,
     without_small_thetas,
 )
+from onnx2mzi.passes.prune.bounded import nearest_thinned
 from onnx2mzi.passes.prune.fitting import Goal, acceptable, fit
 from onnx2mzi.passes.prune.moments import plain
 from onnx2mzi.passes.prune.split import Sheet, sheets
@@ -32,7 +35,7 @@ from onnx2mzi.passes.prune.thinning import product
 from onnx2mzi.passes.prune.weights import nearest
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import Budgeted, Context, Effect, Pass, option
-from onnx2mzi.pipeline.census import layer_census, reference_phases
+from onnx2mzi.pipeline.census import layer_census, reference_phases, tile_shapes
 
 # Bisections of the share that a baseline removes: a resolution of 1/1024.
 HALVINGS = 10
@@ -156,6 +159,19 @@ def within_budget(program: Program, budget: float) -> Accept:
     return accepted
 
 
+def judged_by(network: Network, step: "Prune") -> str:
+    """How the budget of `step` is judged on these data, for the user."""
+    if step.target and step.method in ("obs", "ports"):
+        return f"to {1 - step.target:.2%} of the reference phases, whatever is lost"
+    if not network.classifies:
+        what = f"the outputs' relative error (no class scores) at most {step.max_drop:g}"
+    elif network.held.labels is None:
+        what = f"changed answers (no labels) at most {step.max_drop:.2%}"
+    else:
+        what = f"lost accuracy and changed answers at most {step.max_drop:.2%} each"
+    return f"{what}, on {len(network.held)} samples kept back"
+
+
 @dataclass(frozen=True, slots=True)
 class Prune(Pass):
     """Remove heaters within an error budget: no training, labels or data needed."""
@@ -197,6 +213,8 @@ class Prune(Pass):
 
     def run(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
+        if context.network is not None:
+            context.log(f"prune: {self.method}, {judged_by(context.network, self)}")
         if self.method in ("truncate", "magnitude"):
             accept = (
                 within_budget(program, self.budget)
@@ -208,7 +226,7 @@ class Prune(Pass):
             )
             return baseline(program, accept, rules)
         if context.network is None:
-            return self._by_weights(program, rules)
+            return self._by_weights(program, context)
         reference = sum(
             reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
         )
@@ -234,12 +252,33 @@ class Prune(Pass):
             ),
         )
 
-    def _by_weights(self, program: Program, rules: DrawingRules) -> Program:
+    def _by_weights(self, program: Program, context: Context) -> Program:
+        rules, ports = drawing_rules(context), program.ports
+        tiles = sum(len(tile_shapes(_shape(layer.weight), ports)) for layer in program.layers)
+        thin = self.method == "obs" and self.budget > 0.0
+        if thin and tiles > self.most_tiles:
+            context.log(
+                f"prune: singular values only, phases stay: {tiles} tiles are more than most_tiles "
+                f"= {self.most_tiles}"
+            )
+            thin = False
+        what = "singular values and single phases" if thin else "singular values"
+        context.log(
+            f"prune: {self.method}, no data: {what} within a relative error of "
+            f"{self.budget:g} of each matrix (Frobenius)"
+        )
         layers = []
         for layer in program.layers:
-            w, rank = nearest(plain(layer.weight), limit=self.budget, ports=program.ports)
-            found = drawn(sheets(w, rank=rank, ports=program.ports), rules)
-            layers.append(cheaper(layer, found))
+            weight = plain(layer.weight)
+            w, rank = nearest(weight, limit=self.budget, ports=ports)
+            found = drawn(sheets(w, rank=rank, ports=ports), rules)
+            new = cheaper(layer, found)
+            if thin and not np.iscomplexobj(weight):
+                tell = partial(context.progress, f"prune: single phases, {layer.name}")
+                thinner = nearest_thinned(weight, limit=self.budget, ports=ports, progress=tell)
+                if thinner is not None:
+                    new = cheaper(new, drawn([thinner], rules))
+            layers.append(new)
         return replace(program, layers=tuple(layers))
 
 

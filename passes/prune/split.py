@@ -34,12 +34,17 @@ class Sheet:
 
 
 def sheets(
-    matrix: Matrix, *, rank: int, ports: int, moment: Matrix | None = None
+    matrix: Matrix,
+    *,
+    rank: int,
+    ports: int,
+    moment: Matrix | None = None,
+    direct: bool = False,
 ) -> tuple[Sheet, ...]:
     """One grid, or two in sequence if that is cheaper, for a matrix (m, n) of `rank`.
 
     Rows and columns of zeros stay dark. With the `moment` (n, n) of the inputs those that vary
-    together share tiles.
+    together share tiles. `direct` forbids two grids.
     """
     rows = np.flatnonzero(np.abs(matrix).max(axis=1, initial=0.0))
     columns = np.flatnonzero(np.abs(matrix).max(axis=0, initial=0.0))
@@ -47,7 +52,7 @@ def sheets(
         columns = grouped(moment, columns, ports)
     m, n = matrix.shape
     w = matrix[np.ix_(rows, columns)]
-    if not split_pays(len(rows), len(columns), rank, ports):
+    if direct or not split_pays(len(rows), len(columns), rank, ports):
         return (Sheet(m, n, tuple(tiles(w, rows, columns, ports=ports, rank=rank))),)
     a, b, first = gauged(w, rank=rank, ports=ports)
     middle = np.arange(rank)

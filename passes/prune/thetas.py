@@ -7,9 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.kernels import BalancedMesh, backward_taps, build, forward_taps
+from onnx2mzi.passes.prune.symmetric import without_dust
 from onnx2mzi.physics.arrays import Real
 
 LARGE = 500
+# Rows of the matrix that are worked out at a time.
+ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +85,24 @@ def gradient(left: Real, right: Real, weighted: Real) -> Real:
 
 
 def hessian(left: npt.NDArray[Any], right: npt.NDArray[Any], p: Real, c: Real) -> npt.NDArray[Any]:
-    """Gauss-Newton matrix of tr(P D C D^T) / 2: H_pq = tr(P dW_p C dW_q^T).
+    """Gauss-Newton matrix of tr(P D C D^T) / 2: H_pq = tr(P dW_p C dW_q^T), lower triangle.
 
-    In single precision above `LARGE` parameters: it only steers.
+    In single precision above `LARGE` parameters: it only steers. What is above the diagonal is
+    void.
     """
     dtype = np.float32 if len(left) > LARGE else np.float64
-    lp, rc = (left @ p).astype(dtype), (right @ c).astype(dtype)
-    left, right = left.astype(dtype), right.astype(dtype)
-    l0, l1, r0, r1 = left[:, 0], left[:, 1], right[:, 0], right[:, 1]
-    out = (lp[:, 0] @ l0.T) * (rc[:, 0] @ r0.T)
-    out += (lp[:, 1] @ l1.T) * (rc[:, 1] @ r1.T)
-    mixed = (lp[:, 0] @ l1.T) * (rc[:, 0] @ r1.T)
-    out += mixed
-    out += mixed.T
-    return np.asarray(out)
+    left, right, lp, rc = (
+        without_dust(x.astype(dtype), float(np.abs(x).max(initial=0.0)))
+        for x in (left, right, left @ p, right @ c)
+    )
+    out = np.zeros((len(left), len(left)), dtype)
+    scale = float(np.abs(lp).max(initial=0.0) * np.abs(rc).max(initial=0.0))
+    for top in range(0, len(left), ROWS):
+        rows = slice(top, top + ROWS)
+        until = slice(0, top + ROWS)
+        block = out[rows, until]
+        for i in (0, 1):
+            for j in (0, 1):
+                block += (lp[rows, i] @ left[until, j].T) * (rc[rows, i] @ right[until, j].T)
+        without_dust(block, scale)
+    return out

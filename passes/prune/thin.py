@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, get_lapack_funcs
+from scipy.linalg import LinAlgError
 
+from onnx2mzi.passes.prune.symmetric import cholesky, inverted, solved
 from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
 from onnx2mzi.physics.arrays import Real
 
@@ -23,7 +24,11 @@ BLOCK = 0.25
 # Damping of the surgeon's matrix, as a share of its mean diagonal: keeps steps where they are
 # nearly linear.
 DAMPING = 1e-3
-STEPS = 3
+STEPS = 1
+# How often the surgeon's matrix is used again for what is not linear, and the share of the error
+# that has to be gained to go on.
+CORRECTIONS = 3
+SMALL_GAIN = 0.02
 QUIET = 2e-2
 PATIENCE = 2
 # A tile with fewer thetas than this share of what it had is not thinned any more.
@@ -86,28 +91,59 @@ def thinned(tile: RealTile, metric: Metric, *, rate: float) -> list[Thinned]:
     return path
 
 
-def _without_block(here: Thinned, metric: Metric) -> Thinned:
-    """One round of the surgeon: the cheapest `BLOCK` of the thetas goes."""
+def goals(theta: Real) -> Real:
+    """Where thetas go that are removed: the nearer of a crossing and two guides."""
+    return np.where(np.abs(theta) < np.pi / 2, 0.0, np.copysign(np.pi, theta))
+
+
+def linearised(
+    here: Thinned, metric: Metric
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[Any], Real]:
+    """(free, inverse, newton): the parameters that are free, thetas first, the inverse of their
+    damped Gauss-Newton matrix, and the step to the least error of the linear model."""
     free = np.concatenate([np.flatnonzero(here.alive), _amplitudes(here)])
     left, right = (part[free] for part in slopes(here.tile))
+    inverse = _inverse(hessian(left, right, metric.p, metric.c))
+    slope = gradient(left, right, metric.weighted(here.tile.matrix))
+    return free, inverse, -(inverse @ slope.astype(inverse.dtype)).astype(float)
+
+
+def _without_block(here: Thinned, metric: Metric) -> Thinned:
+    """One round of the surgeon: the cheapest `BLOCK` of the thetas goes."""
+    free, inverse, newton = linearised(here, metric)
     theta = here.tile.theta
     count = int(np.count_nonzero(here.alive))
     now = theta[free[:count]]
-    goal = np.where(np.abs(now) < np.pi / 2, 0.0, np.copysign(np.pi, now))
-    h = hessian(left, right, metric.p, metric.c)
-    inverse = _inverse(h)
-    newton = -inverse @ gradient(left, right, metric.weighted(here.tile.matrix))
+    goal = goals(now)
     missing = goal - now - newton[:count]
     score = missing**2 / np.diag(inverse)[:count]
     block = np.argsort(score, kind="stable")[: max(1, int(count * BLOCK))]
-    pull = np.linalg.solve(inverse[np.ix_(block, block)].astype(float), missing[block])
-    step = newton + pull @ inverse[block]
-    theta[free[:count]] += step[:count]
-    theta[free[block]] = goal[block]
+    rows = inverse[block]
+    square = rows[:, block].astype(float)
     alive = here.alive.copy()
     alive[free[block]] = False
-    tile = here.tile.moved(theta, here.tile.s + step[count:])
-    return Thinned(tile, alive, metric.error(tile.matrix))
+
+    def moved(tile: RealTile, step: Real) -> Thinned:
+        theta = tile.theta
+        pull = np.linalg.solve(square, goal[block] - theta[free[block]] - step[block])
+        step = step + pull.astype(rows.dtype) @ rows
+        theta[free[:count]] += step[:count]
+        theta[free[block]] = goal[block]
+        new = tile.moved(theta, tile.s + step[count:])
+        return Thinned(new, alive, metric.error(new.matrix))
+
+    best = moved(here.tile, newton)
+    for _ in range(CORRECTIONS):
+        left, right = (part[free] for part in slopes(best.tile))
+        slope = gradient(left, right, metric.weighted(best.tile.matrix))
+        new = moved(best.tile, -(inverse @ slope.astype(inverse.dtype)).astype(float))
+        if new.error >= best.error:
+            break
+        gain = best.error - new.error
+        best = new
+        if gain < SMALL_GAIN * new.error:
+            break
+    return best
 
 
 def _amplitudes(here: Thinned) -> npt.NDArray[np.intp]:
@@ -119,20 +155,14 @@ def _inverse(h: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Inverse of the damped h; damped more if single precision cannot tell it from singular."""
     scale, damping = float(np.trace(h)) / len(h) + np.finfo(np.float32).tiny, DAMPING
     while True:
-        damped = h.copy()
-        damped[np.diag_indices(len(h))] += damping * scale
         try:
-            factor, _ = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+            return inverted(cholesky(h, float(damping * scale)))
         except LinAlgError:
             damping *= 10
-            continue
-        half, _ = get_lapack_funcs(("potri",), (factor,))[0](factor, lower=1)
-        lower = np.tril(half)
-        return np.asarray(lower + np.tril(half, -1).T)
 
 
 def settled(
-    here: Thinned, metric: Metric, *, steps: int, damping: float, least: float = 0.02
+    here: Thinned, metric: Metric, *, steps: int, damping: float, least: float = SMALL_GAIN
 ) -> tuple[Thinned, float]:
     """At most `steps` Levenberg-Marquardt steps on what is alive, and the damping they ended with.
 
@@ -165,14 +195,12 @@ def _step(
     scale = float(np.trace(h)) / len(h) + np.finfo(np.float32).tiny
     count = int(np.count_nonzero(here.alive))
     for _ in range(4):
-        damped = h.copy()
-        damped[np.diag_indices(len(h))] += damping * scale
         try:
-            factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+            factor = cholesky(h, float(damping * scale))
         except LinAlgError:
             damping *= 6
             continue
-        step = -cho_solve(factor, slope.astype(h.dtype)).astype(float)
+        step = -solved(factor, slope).astype(float)
         theta = here.tile.theta
         theta[free[:count]] += step[:count]
         tile = here.tile.moved(theta, here.tile.s + step[count:])

@@ -198,3 +198,43 @@ def test_a_network_that_cannot_lose_anything_is_left_as_it_is() -> None:
     after = Prune(max_drop=0.0).run(mesh, context(network))
     assert network.distance(program_matrices(after)) == 0.0
     assert active(after) <= active(mesh)
+
+
+@pytest.mark.parametrize("budget", [1e-3, 1e-2, 1e-1])
+def test_without_data_single_phases_save_beyond_ranks(budget: float) -> None:
+    rng = np.random.default_rng(5)
+    w = [rng.standard_normal((m, n)) * np.geomspace(1, 1e-2, n) for m, n in ((16, 20), (5, 16))]
+    mesh = lowered(program_of(w))
+    step = Prune(budget=budget)
+    after = step.run(mesh, context())
+    assert active(after) < active(replace(step, method="ports").run(mesh, context()))
+    found = program_matrices(after)
+    for layer in after.layers:
+        moved = np.linalg.norm(found[layer.name] - layer.weight)
+        assert moved <= budget * np.linalg.norm(layer.weight)
+    assert not verify(after)
+
+
+def test_too_many_tiles_are_left_at_ranks_and_that_is_said() -> None:
+    mesh = lowered(program_of([np.random.default_rng(6).standard_normal((16, 20))]))
+    said: list[str] = []
+    step = Prune(most_tiles=5)
+    after = step.run(mesh, replace(context(), log=said.append))
+    assert identical(after.layers, replace(step, method="ports").run(mesh, context()).layers)
+    assert any("6 tiles are more than most_tiles = 5" in line for line in said)
+
+
+@pytest.mark.parametrize("labels", [True, False])
+def test_the_user_hears_how_the_budget_is_judged_and_how_far_it_is(labels: bool) -> None:
+    program, network = classifier(labels=labels)
+    said: list[str] = []
+    told: list[tuple[str, int, int]] = []
+    ears = replace(context(network), log=said.append, progress=lambda *count: told.append(count))
+    Prune(max_drop=0.02).run(lowered(program), ears)
+    what = "lost accuracy and changed answers" if labels else "changed answers (no labels)"
+    assert f"prune: obs, {what} at most 2.00%" in said[0]
+    assert "200 samples kept back" in said[0]
+    for thing in ("prune: ports and rank", "prune: single phases"):
+        counts = [(done, total) for name, done, total in told if name == thing]
+        assert counts[-1][0] == counts[-1][1]
+        assert all(done <= total for done, total in counts)
