@@ -10,10 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from onnx2mzi.errors import FitError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Placement, Program, Stage
 from onnx2mzi.physics.shifter import Drive, ShifterState
-from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
-from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
+from onnx2mzi.pipeline.chip import mesh_plan, program_pads
 from onnx2mzi.pipeline.wiring import heaters_of, pad_field_um, tile_rows, tile_wiring
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import (
@@ -94,6 +95,18 @@ def place_tile(
     return Strip(places, end + 2 * shift, height)
 
 
+def die_share(width_um: float, height_um: float, technology: Technology) -> float:
+    """The part of a chip of this size that the best die holds, along and across; 1: it fits."""
+    rim = 2 * technology.die.margin_um
+    need = np.array([max(width_um, 1e-9), max(height_um, 1e-9)])
+    shares = [
+        np.minimum((np.array(size) - rim) / need[order], 1.0).prod()
+        for size in technology.die.sizes_um
+        for order in ([0, 1], [1, 0])
+    ]
+    return float(max(shares))
+
+
 def _attenuator_corridor_um(tile: MeshTile, technology: Technology, length_um: float) -> float:
     """What the attenuators' wires need beyond the guides behind their heaters."""
     sigma = tile.sigma
@@ -107,11 +120,16 @@ def _attenuator_corridor_um(tile: MeshTile, technology: Technology, length_um: f
 
 @dataclass(frozen=True, slots=True)
 class Place(Pass):
-    """Every MZI on its column and row of the die, with the cell sizes of the technology."""
+    """Every MZI on its column and row of the die, every heater's pad beside its tile.
+
+    A chip that fits no die of the technology is told, and refused with `fit`.
+    """
 
     name: ClassVar[str] = "place"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.PLACED
+
+    fit: bool = option(False, "refuse a chip that fits no die of the technology")
 
     def effect(self, program: Program) -> Effect:
         return Exact()
@@ -120,5 +138,14 @@ class Place(Pass):
         placed = place_program(program, context.technology)
         assert placed.placement is not None
         width, height = placed.placement.width_um, placed.placement.height_um
-        context.log(f"place: {width / 1000:.2f} x {height / 1000:.2f} mm")
+        size = f"{width / 1000:.2f} x {height / 1000:.2f} mm"
+        context.log(f"place: {size}")
+        share = die_share(width, height, context.technology)
+        if share < 1:
+            pads = program_pads(placed).total
+            message = f"{size} with {pads} pads fit no die of {context.technology.name}"
+            hint = f"the best die holds about {share:.0%} of it: prune more, or fewer --ports"
+            if self.fit:
+                raise FitError(message, where="place", hint=hint)
+            context.log(f"place: {message} ({hint})")
         return placed

@@ -9,7 +9,7 @@ follows from the program, its places and the technology.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -213,7 +213,7 @@ def wire(
     """Wire `heaters` of a tile of `rows` rows between two bounds, widened where pads ask for it."""
     tracks = _tracks(heaters, technology, rows)
     if technology.pads.style is PadStyle.BUMP:
-        return _bumped(heaters, tracks, technology)
+        return _bumped(heaters, tracks, technology, rows)
     fields = [field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south)]
     more = max(0.0, max(fields) - (right_um - left_um)) / 2
     return _escaped(heaters, tracks, technology, rows, left_um - more, right_um + more)
@@ -261,6 +261,8 @@ def _tracks(heaters: Heaters, technology: Technology, rows: int) -> _Tracks:
 
     # Gap g lies left of bank g; a bank's bus is in the gap where its signals are not.
     used = (size + 1) // 2 * step
+    if technology.pads.style is PadStyle.BUMP:
+        used = bump_um(heaters, technology) + space
     from_left = np.concatenate([[0.0], np.where(heaters.signal_left, 0.0, used)])
     from_right = np.concatenate([np.where(heaters.signal_left, used, 0.0), [0.0]])
     # The outermost gaps are as wide as a bus needs, and its rounding to the grid.
@@ -396,5 +398,45 @@ def _escape_boxes(
 # ---- bumps --------------------------------------------------------------------------------
 
 
-def _bumped(heaters: Heaters, tracks: _Tracks, technology: Technology) -> Wiring:
-    raise NotImplementedError
+def bump_um(heaters: Heaters, technology: Technology) -> Real:
+    """Side of the bumps of every bank: `pads.size_um`, or what its neighbours leave of it."""
+    space, sizes = technology.rules.metal_space_um, cells(technology)
+    apart = np.full(len(heaters.bank_x_um), sizes.pitch_um)
+    near = np.abs(np.diff(heaters.y_um))
+    same = np.diff(heaters.bank) == 0
+    np.minimum.at(apart, heaters.bank[1:][same], near[same])
+    # Two banks' bumps lie side by side over a stage.
+    most = (sizes.stage_um - 3 * space) / 2
+    side = np.minimum(apart - space, min(most, technology.pads.size_um))
+    grid = 2 * technology.grid_um
+    return np.asarray(np.round(np.floor(side / grid) * grid, 6))
+
+
+def _bumped(heaters: Heaters, tracks: _Tracks, technology: Technology, rows: int) -> Wiring:
+    """A bump beside the signal contact of every heater, and one at the end of every bus."""
+    space = technology.rules.metal_space_um
+    count, half = len(heaters.bank), bump_um(heaters, technology)[heaters.bank] / 2
+    left = heaters.signal_left[heaters.bank]
+    start = heaters.bank_x_um[heaters.bank]
+    reach = space + half
+    x = start + np.where(left, -reach, heated_um(technology) + reach)
+    bus_x, to = tracks.x_um[count:], tracks.to_um[count:]
+    bus_half = np.full(len(bus_x), technology.pads.size_um / 2)
+    away = np.where(to > 0, 1.0, -1.0)
+    bus_y = to + away * (space + bus_half)
+    signals = replace(tracks, x_um=np.concatenate([x, bus_x]))
+    buses = _upright(bus_x, tracks.width_um[count:], tracks.from_um[count:], bus_y)
+    x, y = np.concatenate([x, bus_x]), np.concatenate([heaters.y_um, bus_y])
+    half = np.concatenate([half, bus_half])
+    boxes = np.concatenate([_stubs(heaters, signals, technology), buses])
+    beyond = technology.pads.size_um + 2 * space if rows and len(bus_x) else 0.0
+    return Wiring(
+        heaters=heaters,
+        boxes_um=np.asarray(np.round(boxes, 6), np.float64),
+        pads_um=np.asarray(np.round(np.stack([x - half, y - half, x + half, y + half], 1), 6)),
+        ground=np.arange(len(x)) >= count,
+        signal=np.arange(count),
+        return_=tracks.bus,
+        above_um=beyond,
+        below_um=beyond,
+    )

@@ -190,6 +190,8 @@ def plan_columns(
     corridor = np.round(np.ceil(corridor / grid - 1e-6) * grid, 6)
     first = phi_heaters[:1] if count else np.array([out_heaters])
     lead = float(corridors_um(technology, np.zeros(1), first).sum())
+    if technology.pads.style is PadStyle.BUMP and first.any():
+        lead = technology.pads.size_um + 2 * technology.rules.metal_space_um
     return ColumnPlan(
         phi_um=_sections(technology, sizes, phi_heaters, phi_trims) * present,
         body_um=body,

@@ -23,7 +23,7 @@ from onnx2mzi.ir import (
 from onnx2mzi.kernels import clements_layout
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.shifter import Drive, ShifterState
-from onnx2mzi.tech import load_technology
+from onnx2mzi.tech import PadStyle, load_technology
 
 db: Any = pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
 
@@ -85,6 +85,20 @@ def test_random_chips_are_clean(
     technology = load_technology(name)
     program = place_program(make_program(seed, drive=Drive.ARM_CHOICE), technology)
     write_gds(program, technology, tmp_path)
+    assert check_rules(tmp_path / "design.gds", technology).total == 0
+    assert compare_layout(tmp_path / "design.gds", program, technology).differences == ()
+
+
+@pytest.mark.parametrize("drive", Drive)
+@pytest.mark.parametrize("pruned", [0.0, 0.6])
+@pytest.mark.parametrize("name", TECHNOLOGIES)
+def test_bumped_chips_are_clean(name: str, pruned: float, drive: Drive, tmp_path: Path) -> None:
+    technology = load_technology(name)
+    pads = replace(technology.pads, style=PadStyle.BUMP, size_um=50.0)
+    technology = replace(technology, pads=pads)
+    program = place_program(clements(PORTS, pruned, drive), technology)
+    write_gds(program, technology, tmp_path)
+    assert check_rules(tmp_path / "design.gds", technology).counts["metal.space"] == 0
     assert check_rules(tmp_path / "design.gds", technology).total == 0
     assert compare_layout(tmp_path / "design.gds", program, technology).differences == ()
 

@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from onnx2mzi.errors import FitError
 from onnx2mzi.ir import Mesh, MeshTile, Program, Stage, identical
 from onnx2mzi.ir.verify import verify
-from onnx2mzi.passes.place import Place, place_program
+from onnx2mzi.passes.place import Place, die_share, place_program
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.chip import layer_pads, mesh_plan, program_pads, tile_loss_db, tile_pads
@@ -151,3 +152,22 @@ def test_pads_are_active_heaters_and_at_most_a_ground_per_column(make_program: M
     assert pads.signals == active
     assert columns / 2 < pads.grounds <= columns
     assert pads.total == sum(layer_pads(layer).total for layer in program.layers)
+
+
+def test_a_chip_that_fits_no_die_is_told_or_refused(make_program: MakeProgram) -> None:
+    program = make_program(1)
+    small = replace(TECHNOLOGY, die=replace(TECHNOLOGY.die, sizes_um=((1000.0, 500.0),)))
+    said: list[str] = []
+    Place().run(program, Context(small, log=said.append))
+    assert "fit no die of cornerstone_si220" in said[1]
+    assert "pads" in said[1]
+    with pytest.raises(FitError, match="fit no die"):
+        Place(fit=True).run(program, Context(small))
+
+
+def test_the_share_that_a_die_holds() -> None:
+    die = replace(TECHNOLOGY.die, sizes_um=((1100.0, 600.0),), margin_um=50.0)
+    technology = replace(TECHNOLOGY, die=die)
+    assert die_share(1000.0, 500.0, technology) == 1.0
+    assert die_share(500.0, 1000.0, technology) == 1.0
+    assert die_share(4000.0, 500.0, technology) == pytest.approx(0.25)
