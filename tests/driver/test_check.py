@@ -157,3 +157,24 @@ def test_run_on_data(folders: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "z.npz", z=x)
     with pytest.raises(InputError, match="has no array for the model's input 'x'"):
         run_on_data(folders / "exact", tmp_path / "z.npz")
+
+
+def test_the_layout_is_checked(tiny_onnx: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
+    onnx2mzi.compile(tiny_onnx, ports=4).save(tmp_path / "chip", emit="ir,phases,gds")
+    found = verdicts(tmp_path / "chip")
+    assert found["drc"] is found["lvs"] is True
+    (tmp_path / "chip" / "design.gds").write_bytes(b"nothing")
+    found = verdicts(tmp_path / "chip")
+    assert found["drc"] is found["lvs"] is False
+
+
+def test_without_klayout_the_layout_is_not_passed(
+    tiny_onnx: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx2mzi.driver.layout.find_spec", lambda name: None)
+    onnx2mzi.compile(tiny_onnx, ports=4).save(tmp_path / "chip", emit="ir,gds")
+    findings = {finding.name: finding for finding in check(tmp_path / "chip")}
+    for name in ("drc", "lvs"):
+        assert findings[name].ok is None
+        assert "pip install" in findings[name].message
