@@ -24,7 +24,7 @@ BLOCK = 0.25
 # Damping of the surgeon's matrix, as a share of its mean diagonal: keeps steps where they are
 # nearly linear.
 DAMPING = 1e-3
-STEPS = 1
+STEPS = 3
 # How often the surgeon's matrix is used again for what is not linear, and the share of the error
 # that has to be gained to go on.
 CORRECTIONS = 3
