@@ -21,10 +21,10 @@ from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Program, identical
 from onnx2mzi.pipeline.kept import Kept, run_kept
 
-WIDTHS = (96, 128, 128, 96, 64)
+WIDTHS = (64, 96, 96, 64)
 OPTIONS = ("--ports", "16", "--emit", "ir,phases,onnx", "--workers", "1")
 KILLS = 20
-KILL_SECONDS = 20.0
+KILL_SECONDS = 15.0
 
 
 def model(path: Path) -> Path:
