@@ -7,9 +7,12 @@ linear, so H is made anew after every block.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from onnx2mzi.passes.prune.symmetric import cholesky, inverted
 from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
 from onnx2mzi.passes.prune.thin import Metric
 from onnx2mzi.physics.arrays import Real
@@ -32,8 +35,7 @@ def rounded_thetas(tile: RealTile, metric: Metric, nearest: Levels) -> RealTile:
         thetas = np.flatnonzero(free)
         everything = np.concatenate([thetas, len(free) + np.arange(len(tile.s))])
         left, right = (part[everything] for part in slopes(tile))
-        h = hessian(left, right, metric.p, metric.c).astype(np.float64)
-        inverse = _inverse(h)
+        inverse = _inverse(hessian(left, right, metric.p, metric.c))
         newton = -inverse @ gradient(left, right, metric.weighted(tile.matrix))
         at = np.concatenate([tile.theta[thetas], tile.s]) + newton
         count = len(thetas)
@@ -54,7 +56,7 @@ def rounded_amplitudes(tile: RealTile, metric: Metric, nearest: Levels) -> Real:
     """
     count = len(tile.theta)
     left, right = (part[count:] for part in slopes(tile))
-    inverse = _inverse(hessian(left, right, metric.p, metric.c).astype(np.float64))
+    inverse = _inverse(hessian(left, right, metric.p, metric.c))
     newton = -inverse @ gradient(left, right, metric.weighted(tile.matrix))
     order = np.argsort(-np.abs(tile.s), kind="stable")
     return _rounded_one_by_one(tile.s + newton, inverse, order, nearest)
@@ -78,8 +80,8 @@ def _rounded_one_by_one(at: Real, inverse: Real, order: np.ndarray, nearest: Lev
     return np.asarray(moved)
 
 
-def _inverse(h: Real) -> Real:
-    damped = h.copy()
-    floor = np.finfo(float).tiny
-    damped[np.diag_indices(len(h))] += DAMPING * float(np.trace(h)) / max(len(h), 1) + floor
-    return np.asarray(np.linalg.inv(damped))
+def _inverse(lower: npt.NDArray[Any]) -> Real:
+    """Inverse of the damped H, of which the lower triangle is given."""
+    h = lower.astype(np.float64)
+    added = DAMPING * float(np.trace(h)) / max(len(h), 1) + np.finfo(float).tiny
+    return np.asarray(inverted(cholesky(h, added)))

@@ -47,18 +47,22 @@ def with_tiles(
     with mapping(min(context.workers, sum(counts))) as mapped:
         for number, (layer, count) in enumerate(zip(program.layers, counts, strict=True)):
             told = f"{what}, layer {number + 1}/{len(program.layers)}"
-            tell = partial(context.progress, told, total=sum(counts))
+            tell = partial(_tell, context.progress, told, sum(counts), done)
             made = kept.layer(keep, program, layer) if kept is not None else None
             if made is None:
-                made = _worked(
-                    layer, mapped, work, lambda k, tell=tell, before=done: tell(before + k)
-                )
+                made = _worked(layer, mapped, work, tell)
                 if kept is not None:
                     kept.keep_layer(keep, program, layer, made)
+            tell(count)
             done += count
-            tell(done)
             layers.append(made)
     return replace(program, layers=tuple(layers))
+
+
+def _tell(
+    progress: Callable[[str, int, int], None], what: str, total: int, before: int, done: int
+) -> None:
+    progress(what, before + done, total)
 
 
 def _worked(

@@ -12,7 +12,7 @@ from time import perf_counter
 import numpy as np
 
 # The benchmarks are scripts: their folder is on the path.
-from bench_layout import program
+from bench_layout import program  # type: ignore[import-not-found]  # beside this one
 
 from onnx2mzi.backends.gds import write_gds
 from onnx2mzi.backends.gds.drc import check_rules
@@ -29,7 +29,7 @@ BUMP_UM = 50.0
 def pruned(ports: int, share: float) -> Program:
     """One tile; both phases of every MZI are heaters or removed."""
     rng = np.random.default_rng(0)
-    made = program(ports)
+    made: Program = program(ports)
     (layer,) = made.layers
     (grid,) = layer.grids
     (tile,) = grid.tiles
