@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnx2mzi.emulate.transfer import attenuator_phase_rad, balanced_mesh
 from onnx2mzi.ir import Attenuators, Mesh, MeshTile
 from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.kernels.gauge import (
     NEGLIGIBLE_RAD,
     Realised,
-    balanced,
     realised,
     textbook,
     with_signs_absorbed,
@@ -20,7 +20,6 @@ from onnx2mzi.physics.shifter import (
     Drive,
     Passive,
     ShifterState,
-    common_phase_rad,
     settled_state,
 )
 from onnx2mzi.tech import Detection
@@ -113,10 +112,11 @@ def textbook_tile(tile: BalancedTile, detection: Detection) -> MeshTile:
 def balanced_tile(tile: MeshTile) -> BalancedTile:
     """The balanced form of a drawn tile; phi that only compensate come back as exact zeros."""
     channels = len(tile.sigma)
-    v, left_v = _balanced(tile.v, np.zeros(tile.v.ports), tile.v.ports)
+    v, left_v = balanced_mesh(tile.v)
     entering = np.zeros(tile.u.ports)
-    entering[:channels] = (left_v + tile.v.out_rad)[:channels] + _attenuator_phase_rad(tile.sigma)
-    u, left_u = _balanced(tile.u, entering, channels)
+    entering[:channels] = (left_v + tile.v.out_rad)[:channels] + attenuator_phase_rad(tile.sigma)
+    lit = np.arange(tile.u.ports) < channels
+    u, left_u = balanced_mesh(tile.u, entering_rad=entering, lit=lit)
     return BalancedTile(
         outputs=tile.outputs,
         inputs=tile.inputs,
@@ -124,26 +124,6 @@ def balanced_tile(tile: MeshTile) -> BalancedTile:
         amplitude=attenuation(theta_rad=tile.sigma.theta_rad),
         v=v,
         gain=tile.gain,
-    )
-
-
-def _attenuator_phase_rad(sigma: Attenuators) -> Real:
-    common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
-    return np.pi / 2 + sigma.theta_rad / 2 + common
-
-
-def _balanced(mesh: Mesh, entering_rad: Real, channels: int) -> tuple[BalancedMesh, Real]:
-    return balanced(
-        ports=mesh.ports,
-        column=mesh.column,
-        port=mesh.port,
-        theta_rad=mesh.theta_rad,
-        phi_rad=mesh.phi_rad,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        drive=mesh.drive,
-        entering_rad=entering_rad,
-        lit=np.arange(mesh.ports) < channels,
     )
 
 
@@ -157,7 +137,7 @@ def _with_out(mesh: BalancedMesh, out_rad: Real) -> BalancedMesh:
 
 def _entering_u(v: Realised, sigma: Attenuators, ports: int) -> Real:
     entering = np.zeros(ports)
-    entering[: len(sigma)] = v.left_rad[: len(sigma)] + _attenuator_phase_rad(sigma)
+    entering[: len(sigma)] = v.left_rad[: len(sigma)] + attenuator_phase_rad(sigma)
     return entering
 
 

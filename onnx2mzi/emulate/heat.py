@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from onnx2mzi.emulate.transfer import attenuator_phase_rad, balanced_mesh
 from onnx2mzi.ir import Mesh, MeshTile
 from onnx2mzi.kernels import BalancedMesh, build
-from onnx2mzi.kernels.gauge import balanced, column_slices
+from onnx2mzi.kernels.gauge import column_slices
 from onnx2mzi.physics.arrays import Complex, Flags, Index, Real, frozen
 from onnx2mzi.physics.mzi import attenuation
-from onnx2mzi.physics.shifter import ShifterState, common_phase_rad
+from onnx2mzi.physics.shifter import ShifterState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -258,20 +259,10 @@ def balanced_tile(tile: MeshTile) -> BalancedTile:
     """A drawn tile in the balanced gauge: `transfer` is its U diag(sigma) V, nothing moved."""
     v, u = _balanced(tile.v), _balanced(tile.u)
     sigma = tile.sigma
-    common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
-    return BalancedTile(v, u, np.array(sigma.theta_rad), np.pi / 2 + sigma.theta_rad / 2 + common)
+    return BalancedTile(v, u, np.array(sigma.theta_rad), attenuator_phase_rad(sigma))
 
 
 def _balanced(mesh: Mesh) -> BalancedMesh:
-    core, after_rad = balanced(
-        ports=mesh.ports,
-        column=mesh.column,
-        port=mesh.port,
-        theta_rad=mesh.theta_rad,
-        phi_rad=mesh.phi_rad,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        drive=mesh.drive,
-    )
+    core, after_rad = balanced_mesh(mesh)
     out = np.asarray(after_rad + mesh.out_rad)
     return BalancedMesh(mesh.ports, core.column, core.port, core.theta, core.phi, out)

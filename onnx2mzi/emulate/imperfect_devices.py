@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from onnx2mzi.emulate.transfer import balanced_mesh
 from onnx2mzi.ir import Attenuators, Mesh
 from onnx2mzi.kernels import BalancedMesh
-from onnx2mzi.kernels.gauge import balanced, column_slices
+from onnx2mzi.kernels.gauge import column_slices
 from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, common_phase_rad, drive_rad
 from onnx2mzi.tech import Technology
@@ -98,16 +99,7 @@ class MeshDevices:
 
 def mesh_devices(mesh: Mesh, technology: Technology) -> MeshDevices:
     """The devices of a drawn mesh."""
-    core, after_rad = balanced(
-        ports=mesh.ports,
-        column=mesh.column,
-        port=mesh.port,
-        theta_rad=mesh.theta_rad,
-        phi_rad=mesh.phi_rad,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        drive=mesh.drive,
-    )
+    core, after_rad = balanced_mesh(mesh)
     sizes = cells(technology)
     plan = plan_columns(
         technology,

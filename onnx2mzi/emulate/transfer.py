@@ -1,6 +1,7 @@
 """The matrix that a program's meshes really multiply by, phases and arms as drawn."""
 
 import numpy as np
+import numpy.typing as npt
 
 from onnx2mzi.ir import (
     Attenuators,
@@ -13,16 +14,18 @@ from onnx2mzi.ir import (
     Tile,
     TileGrid,
 )
-from onnx2mzi.kernels import build
+from onnx2mzi.kernels import BalancedMesh, build
 from onnx2mzi.kernels.gauge import balanced
-from onnx2mzi.physics.arrays import Complex, Matrix
+from onnx2mzi.physics.arrays import Complex, Matrix, Real
 from onnx2mzi.physics.mzi import attenuation
 from onnx2mzi.physics.shifter import common_phase_rad
 
 
-def mesh_transfer(mesh: Mesh) -> Complex:
-    """The complex transfer of a mesh, shape (ports, ports), common phases of the arms included."""
-    core, after_rad = balanced(
+def balanced_mesh(
+    mesh: Mesh, *, entering_rad: Real | None = None, lit: npt.NDArray[np.bool_] | None = None
+) -> tuple[BalancedMesh, Real]:
+    """`kernels.gauge.balanced` of a drawn mesh: its balanced form and the phase left behind."""
+    return balanced(
         ports=mesh.ports,
         column=mesh.column,
         port=mesh.port,
@@ -31,15 +34,28 @@ def mesh_transfer(mesh: Mesh) -> Complex:
         theta_state=mesh.theta_state,
         phi_state=mesh.phi_state,
         drive=mesh.drive,
+        entering_rad=entering_rad,
+        lit=lit,
     )
+
+
+def attenuator_phase_rad(sigma: Attenuators) -> Real:
+    """The phase that every attenuator adds, shape (r,): its coupler's, theta's and the arms'."""
+    common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
+    return np.pi / 2 + sigma.theta_rad / 2 + common
+
+
+def mesh_transfer(mesh: Mesh) -> Complex:
+    """The complex transfer of a mesh, shape (ports, ports), common phases of the arms included."""
+    core, after_rad = balanced_mesh(mesh)
     return np.asarray(np.exp(1j * (after_rad + mesh.out_rad))[:, None] * build(core))
 
 
 def attenuator_transfer(sigma: Attenuators) -> Complex:
     """The complex amplitude of every channel, shape (r,): i e^{i theta/2} cos(theta/2) and arms."""
-    common = common_phase_rad(sigma.theta_rad, sigma.state, sigma.drive)
-    phase = np.pi / 2 + sigma.theta_rad / 2 + common
-    return np.asarray(np.exp(1j * phase) * attenuation(theta_rad=sigma.theta_rad))
+    return np.asarray(
+        np.exp(1j * attenuator_phase_rad(sigma)) * attenuation(theta_rad=sigma.theta_rad)
+    )
 
 
 def tile_transfer(tile: MeshTile) -> Complex:
