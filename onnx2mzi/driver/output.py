@@ -103,26 +103,38 @@ def staged(directory: Path, *, force: bool = False) -> Iterator[Path]:
     target = directory.resolve()
     made = _make_parents(target.parent)
     _sweep(target)
-    stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PART, dir=target.parent))
     try:
-        with locked(stage):
+        with _held_stage(target) as stage:
             stage.chmod(0o777 & ~_umask())
             yield stage
             _swap(stage, target)
     except BaseException:
-        shutil.rmtree(stage, ignore_errors=True)
         for parent in made:
             with contextlib.suppress(OSError):
                 parent.rmdir()
         raise
 
 
+@contextlib.contextmanager
+def _held_stage(target: Path) -> Iterator[Path]:
+    while True:
+        stage = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_PART, dir=target.parent))
+        try:
+            with locked(stage) as held:
+                # Another process may have swept it away before it was held.
+                if held:
+                    yield stage
+                    return
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+
+
 def _sweep(target: Path) -> None:
     """Remove what runs that were killed left half-made: stages that no process holds."""
     for stage in target.parent.glob(f".{glob.escape(target.name)}.*{_PART}"):
         with locked(stage) as idle:
-            # A stage that is just being made is empty, and not yet held.
-            if idle and any(stage.iterdir()):
+            if idle:
                 shutil.rmtree(stage, ignore_errors=True)
 
 

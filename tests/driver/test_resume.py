@@ -1,11 +1,13 @@
 """Compiles that are killed: no output or a whole one, and --resume goes on to the same bytes."""
 
+import contextlib
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -169,6 +171,8 @@ def test_work_of_another_compile_goes(tmp_path: Path) -> None:
 
 def test_half_made_folders_of_the_dead_are_swept(tmp_path: Path) -> None:
     dead, alive = tmp_path / ".chip.dead.part", tmp_path / ".chip.alive.part"
+    unborn = tmp_path / ".chip.unborn.part"
+    unborn.mkdir()
     for path in (dead, alive):
         path.mkdir()
         (path / "phases.csv").write_text("id")
@@ -177,8 +181,29 @@ def test_half_made_folders_of_the_dead_are_swept(tmp_path: Path) -> None:
         with staged(tmp_path / "chip") as stage:
             (stage / "manifest.json").write_text('{"tool": "onnx2mzi"}')
         assert not dead.exists()
+        assert not unborn.exists()
         assert alive.exists()
     assert read_manifest(tmp_path / "chip") is not None
     with locked(tmp_path / "nowhere") as mine:
         assert not mine
     assert os.listdir(tmp_path / "chip") == ["manifest.json"]
+
+
+def test_a_folder_swept_before_it_is_held_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    @contextlib.contextmanager
+    def first_is_lost(folder: Path) -> Iterator[bool]:
+        made.append(folder)
+        if len(made) == 1:
+            folder.rmdir()
+        with locked(folder) as held:
+            yield held
+
+    monkeypatch.setattr("onnx2mzi.driver.output.locked", first_is_lost)
+    with staged(tmp_path / "chip") as stage:
+        (stage / "manifest.json").write_text('{"tool": "onnx2mzi"}')
+    assert len(made) == 2
+    assert os.listdir(tmp_path) == ["chip"]
