@@ -1,0 +1,15 @@
+"""The extra `train`: asked for in one place, so that its absence is told in one line."""
+
+from importlib.util import find_spec
+
+from onnx2mzi.errors import UsageError
+
+
+def need(where: str) -> None:
+    """Raises UsageError, naming what wants it (`where`) and the remedy, if torch is missing."""
+    if find_spec("torch") is None:
+        raise UsageError(
+            "trains on phases, which needs PyTorch",
+            where=where,
+            hint="pip install 'onnx2mzi[train]'",
+        )

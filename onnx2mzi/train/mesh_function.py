@@ -1,0 +1,179 @@
+"""A mesh as a differentiable function of its phases, around the project's own kernels.
+
+Forward and reversible backward: nothing is stored but the outputs, the inputs of all MZIs are
+recomputed on the way back. Batches of more than `WIDE` times the ports go through the matrix of
+the mesh, whose gradient is a product (`kernels.gradient`). A real mesh (no phi) carries two real
+columns in one complex one, which its gradients allow. Tensors that are not on the CPU go through
+`torch_mesh`, plain torch operations column by column.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from onnx2mzi.kernels import build, propagate, vjp
+from onnx2mzi.kernels.gradient import WIDE
+from onnx2mzi.physics.arrays import Complex, Real
+from onnx2mzi.train.layout import Layout
+
+Array = npt.NDArray[Any]
+
+
+def mesh_fields(
+    layout: Layout, theta: Tensor, phi: Tensor | None, out: Tensor | None, x: Tensor
+) -> Tensor:
+    """y = diag(e^{i out}) C_{L-1} ... C_0 x, shape (ports, B), differentiable in all arguments.
+
+    theta and phi (K,), out (ports,), rad; x (ports, B). Without phi and out the mesh is real,
+    and so is y for a real x; otherwise y is complex. Conventions: `BalancedMesh`. The result has
+    the precision of x; the kernels work in double precision whatever that is.
+    """
+    if phi is None and out is None and x.is_complex():
+        real = torch.cat([x.real, x.imag], dim=1)
+        re, im = mesh_fields(layout, theta, None, None, real).chunk(2, dim=1)
+        return torch.complex(re, im)
+    if x.device.type != "cpu":
+        return torch_mesh(layout, theta, phi, out, x)
+    y: Tensor = _Mesh.apply(theta, phi, out, x, layout)  # type: ignore[no-untyped-call]
+    return y
+
+
+def mesh_columns(
+    layout: Layout, theta: Tensor, phi: Tensor | None, out: Tensor | None, count: int
+) -> Tensor:
+    """The first `count` columns of the matrix of the mesh, (ports, count), double precision."""
+    return mesh_fields(layout, theta, phi, out, _ports(layout, count, theta))
+
+
+def mesh_rows(
+    layout: Layout, theta: Tensor, phi: Tensor | None, out: Tensor | None, count: int
+) -> Tensor:
+    """The first `count` rows of the matrix of the mesh, (count, ports), double precision.
+
+    Those of a real mesh are the columns of the mirrored mesh, at the cost of `count` columns.
+    """
+    if phi is None and out is None:
+        mirror, order = layout.mirror
+        turned = theta[torch.from_numpy(order).to(theta.device)]
+        return mesh_columns(mirror, turned, None, None, count).T
+    return mesh_columns(layout, theta, phi, out, layout.ports)[:count]
+
+
+def _ports(layout: Layout, count: int, like: Tensor) -> Tensor:
+    return torch.eye(layout.ports, count, dtype=torch.float64, device=like.device)
+
+
+class _Mesh(torch.autograd.Function):
+    """See `mesh_fields`; x is real where phi and out are None."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        theta: Tensor,
+        phi: Tensor | None,
+        out: Tensor | None,
+        x: Tensor,
+        layout: Layout,
+    ) -> Tensor:
+        real = phi is None and out is None
+        mesh = layout.mesh(_doubles(theta), _some(phi), _some(out))
+        fields = np.array(x.detach().numpy(), np.float64 if real else np.complex128)
+        wide = fields.shape[1] >= WIDE * layout.ports
+        ctx.mesh, ctx.real, ctx.wide = mesh, real, wide
+        ctx.dtypes = [None if t is None else t.dtype for t in (theta, phi, out, x)]
+        if wide:
+            u = np.asarray(build(mesh), fields.dtype)
+            ctx.fields, ctx.matrix = fields, u
+            y: Array = u @ fields
+        elif real:
+            ctx.fields = propagate(mesh, packed(fields))
+            y = unpacked(ctx.fields, fields.shape[1])
+        else:
+            ctx.fields = y = propagate(mesh, fields)
+        precise = x.dtype in (torch.float64, torch.complex128)
+        kind = np.dtype(np.float64 if precise else np.float32)
+        if not real:
+            kind = np.dtype(np.complex128 if precise else np.complex64)
+        return torch.from_numpy(np.ascontiguousarray(y.astype(kind)))
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        g = np.array(grads[0].numpy(), np.float64 if ctx.real else np.complex128)
+        batch = g.shape[1]
+        if ctx.wide:
+            turn = g @ ctx.fields.conj().T
+            y = packed(ctx.matrix) if ctx.real else ctx.matrix
+            found = vjp(ctx.mesh, None, packed(turn) if ctx.real else turn, y=y)
+            gx: Array = ctx.matrix.conj().T @ g
+        else:
+            found = vjp(ctx.mesh, None, packed(g) if ctx.real else g, y=ctx.fields)
+            gx = unpacked(found.x, batch) if ctx.real else found.x
+        results: list[Tensor | None] = []
+        for value, dtype, wanted in zip(
+            (found.theta, found.phi, found.out, gx), ctx.dtypes, ctx.needs_input_grad, strict=False
+        ):
+            if dtype is None or not wanted:
+                results.append(None)
+                continue
+            if np.iscomplexobj(value) and not dtype.is_complex:
+                value = value.real
+            results.append(torch.from_numpy(np.ascontiguousarray(value)).to(dtype))
+        return (*results, None)
+
+
+def packed(x: Array) -> Complex:
+    """Real columns (n, B) two by two as the real and imaginary parts of (n, ceil(B / 2))."""
+    out = np.zeros((x.shape[0], (x.shape[1] + 1) // 2), np.complex128)
+    out.real = x[:, 0::2]
+    out.imag[:, : x.shape[1] // 2] = x[:, 1::2]
+    return out
+
+
+def unpacked(x: Array, batch: int) -> Real:
+    """The real columns (n, batch) that `packed` put together."""
+    out = np.empty((x.shape[0], batch))
+    out[:, 0::2] = x.real
+    out[:, 1::2] = x.imag[:, : batch // 2]
+    return out
+
+
+def _doubles(x: Tensor) -> Real:
+    """A copy: the kernels' meshes are read-only, and optimizers write into parameters."""
+    return np.array(x.detach().numpy(), np.float64)
+
+
+def _some(x: Tensor | None) -> Real | None:
+    return None if x is None else _doubles(x)
+
+
+def torch_mesh(
+    layout: Layout, theta: Tensor, phi: Tensor | None, out: Tensor | None, x: Tensor
+) -> Tensor:
+    """As `mesh_fields`, in plain torch operations on any device: slow, and the tests' oracle."""
+    s, c = torch.sin(theta / 2), torch.cos(theta / 2)
+    complex_like = phi is not None or out is not None or x.is_complex()
+    turn = torch.ones_like(s) if phi is None else torch.polar(torch.ones_like(phi), phi)
+    columns = int(layout.column[-1]) + 1 if layout.count else 0
+    column = torch.from_numpy(np.array(layout.column, np.int64)).to(theta.device)
+    upper = torch.from_numpy(np.array(layout.port, np.int64)).to(theta.device)
+    lower = upper + 1
+    keep = torch.ones(columns, layout.ports, dtype=turn.dtype, device=theta.device)
+    keep = keep.index_put((column, upper), turn * s).index_put((column, lower), (-s).to(turn.dtype))
+    swap = torch.zeros_like(keep).index_put((column, upper), c.to(turn.dtype))
+    swap = swap.index_put((column, lower), turn * c)
+    partner = torch.arange(layout.ports, device=theta.device).repeat(columns, 1)
+    partner[column, upper] = lower
+    partner[column, lower] = upper
+    if complex_like and not x.is_complex():
+        x = x.to(torch.complex128 if x.dtype == torch.float64 else torch.complex64)
+    keep, swap = keep.to(x.dtype), swap.to(x.dtype)
+    for k in range(columns):
+        x = keep[k, :, None] * x + swap[k, :, None] * x[partner[k]]
+    if out is not None:
+        x = torch.polar(torch.ones_like(out), out).to(x.dtype)[:, None] * x
+    return x
