@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+from onnx2mzi.physics.electric import heater_current_ma
 from onnx2mzi.tech.technology import CouplerKind, Technology
 
 
@@ -19,6 +20,7 @@ class Inconsistency:
 def inconsistencies(technology: Technology) -> Iterator[Inconsistency]:
     """Every contradiction: drawn sizes below the rules, layers used twice, missing layers."""
     yield from _below_rules(technology)
+    yield from _currents(technology)
     yield from _coupler(technology)
     yield from _layers(technology)
     yield from _dies(technology)
@@ -68,6 +70,25 @@ def _below_rules(tech: Technology) -> Iterator[Inconsistency]:
             f"pads of {tech.pads.size_um} at a pitch of {tech.pads.pitch_um} are closer than the "
             f"rule 'metal_space_um' = {rules.metal_space_um}",
             f"at least {tech.pads.size_um + rules.metal_space_um}",
+        )
+
+
+def _currents(tech: Technology) -> Iterator[Inconsistency]:
+    full = float(heater_current_ma(tech.p_pi_mw, ohm=tech.heater.ohm))
+    if full > tech.heater.max_ma:
+        yield Inconsistency(
+            "heater",
+            "max_ma",
+            f"a phase of pi takes {full:.3g} mA, more than 'max_ma' = {tech.heater.max_ma:g}",
+            "see 'p_pi_mw' and 'ohm'",
+        )
+    carried = tech.routing.track_um * tech.routing.max_ma_per_um
+    if full > carried:
+        yield Inconsistency(
+            "routing",
+            "track_um",
+            f"a phase of pi takes {full:.3g} mA, and a track carries {carried:.3g} mA",
+            f"at least {full / tech.routing.max_ma_per_um:.3g}",
         )
 
 

@@ -187,9 +187,17 @@ class Routing:
 
     metals: int = field(metadata=number(1, 2, "metals for wires"))
     track_um: float = field(metadata=number(0.1, 500, "width of a signal wire"))
-    bus_um: float = field(metadata=number(0.1, 2000, "width of a ground bus"))
+    bus_um: float = field(metadata=number(0.1, 2000, "least width of a ground bus"))
     max_ma_per_um: float = field(metadata=number(1e-3, 1e3, "largest current per width of wire"))
     sheet_milliohm: float = field(metadata=number(0.01, 1e5, "sheet resistance of the wires"))
+    max_ir_drop_percent: float = field(
+        default=0.25,
+        metadata=number(1e-3, 50, "largest rise of a heater's ground, of its voltage for pi"),
+    )
+    bus_power: float = field(
+        default=0.25,
+        metadata=number(0.0, 1, "power a heater, of that for pi, for which buses are made"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
