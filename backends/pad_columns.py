@@ -9,7 +9,7 @@ import numpy.typing as npt
 from onnx2mzi.ir import Attenuators, Mesh, MeshTile, Program
 from onnx2mzi.physics.arrays import Flags
 from onnx2mzi.physics.shifter import ShifterState
-from onnx2mzi.pipeline.wiring import Wiring, numbered_tiles, placed_blocks, tile_wiring
+from onnx2mzi.pipeline.wiring import PadPlan, Wirer, numbered_tiles, placed_blocks
 from onnx2mzi.tech import Technology
 
 # Sides of a tile at which a pad lies; a bus ends at G. "" is no pad.
@@ -35,15 +35,18 @@ class BlockPads:
 
 def block_pad_numbers(program: Program, technology: Technology) -> Iterator[BlockPads]:
     """For each block of the chip (v, s, u of every tile), as `pads.block_pads`."""
-    placed = placed_blocks(program)
+    placed, wirer = placed_blocks(program), Wirer(technology)
     for number, layer, grid, index, tile in numbered_tiles(program):
         places = placed.get((layer, grid, index))
-        blocks: tuple[Mesh | Attenuators, ...] = tile.v, tile.sigma, tile.u
-        rows = [_count(block) for block in blocks]
+        rows = block_rows(tile)
         side = np.zeros((2, sum(rows)), np.uint8)
         within = np.zeros((2, sum(rows)), np.int64)
         if places is not None:
-            _fill(tile_wiring(tile, places, technology), tile, rows, side, within)
+            plan = wirer.plan(tile, places)
+            place, row = heater_rows(plan, tile)
+            at_side, at_number = pad_numbers(plan)
+            side[place, row] = at_side[plan.signal]
+            within[place, row] = at_number[plan.signal]
         stop = 0
         for count in rows:
             start, stop = stop, stop + count
@@ -57,29 +60,31 @@ def _count(block: Mesh | Attenuators) -> int:
     return 2 * len(block) + int(np.count_nonzero(block.out_state != ShifterState.REMOVED))
 
 
-def _fill(wiring: Wiring, tile: MeshTile, rows: list[int], side: Flags, within: Ints) -> None:
-    """Write the pads of a tile's heaters, first and second, into (2, rows of the tile)."""
-    at_side, at_number = pad_numbers(wiring)
-    block, kind, shifter, arm = wiring.heaters.source.T
+def block_rows(tile: MeshTile) -> list[int]:
+    """Rows of the table that V, the attenuators and U take."""
+    blocks: tuple[Mesh | Attenuators, ...] = tile.v, tile.sigma, tile.u
+    return [_count(block) for block in blocks]
+
+
+def heater_rows(plan: PadPlan, tile: MeshTile) -> tuple[Ints, Ints]:
+    """For every heater of the plan: 1 for the second one of a pair, else 0, and its row of the
+    tile's table, shapes (H,)."""
+    block, kind, shifter, arm = plan.slots.source.T
     row = np.where(kind < 2, 2 * shifter + kind, 0)
     for which, mesh in ((0, tile.v), (2, tile.u)):
         rank = np.cumsum(mesh.out_state != ShifterState.REMOVED) - 1
         out = (block == which) & (kind == 2)
         row[out] = 2 * len(mesh) + rank[shifter[out]]
     row = np.where(block == 1, shifter, row)
-    row = row + np.concatenate([[0], np.cumsum(rows)])[block]
-    # The upper heater of a pair is the first; a lone one on the lower arm as well.
-    upper = np.zeros(side.shape[1], bool)
-    upper[row[arm == 0]] = True
-    place = np.where((arm == 1) & upper[row], 1, 0)
-    side[place, row] = at_side[wiring.signal]
-    within[place, row] = at_number[wiring.signal]
+    row = row + np.concatenate([[0], np.cumsum(block_rows(tile))])[block]
+    # Only pairs have heaters that are on the lower arm whatever the phase.
+    return np.asarray(arm == 1, np.int64), row
 
 
-def pad_numbers(wiring: Wiring) -> tuple[Flags, Ints]:
-    """Side and number of every pad of a tile, as in `Wiring.names`."""
-    north = np.where(wiring.pads_um[:, 1] > 0, NORTH, SOUTH)
-    side = np.where(wiring.ground, BUS, north).astype(np.uint8)
+def pad_numbers(plan: PadPlan) -> tuple[Flags, Ints]:
+    """Side and number of every pad of a tile, as in `PadPlan.names`."""
+    north = np.where(plan.pads_um[:, 1] > 0, NORTH, SOUTH)
+    side = np.where(plan.ground, BUS, north).astype(np.uint8)
     number = np.zeros(len(side), np.int64)
     for kind in (NORTH, SOUTH, BUS):
         here = side == kind

@@ -2,14 +2,9 @@
 
 from collections.abc import Iterator
 
-from onnx2mzi.ir import Attenuators, Mesh, Program
-from onnx2mzi.physics.shifter import ShifterState
-from onnx2mzi.pipeline.wiring import (
-    heater_pads,
-    numbered_tiles,
-    placed_blocks,
-    tile_wiring,
-)
+from onnx2mzi.backends.pad_columns import block_rows, heater_rows
+from onnx2mzi.ir import MeshTile, Program
+from onnx2mzi.pipeline.wiring import PadPlan, Wirer, numbered_tiles, pad_name, placed_blocks
 from onnx2mzi.tech import Technology
 
 
@@ -18,23 +13,25 @@ def block_pads(program: Program, technology: Technology) -> Iterator[list[str]]:
 
     Empty where there is no wire; two pads of a pair are joined: `T0_N1+T0_N2`.
     """
-    placed = placed_blocks(program)
+    placed, wirer = placed_blocks(program), Wirer(technology)
     for number, layer, grid, index, tile in numbered_tiles(program):
-        wired: dict[tuple[int, int, int], str] = {}
+        rows = block_rows(tile)
+        texts = [""] * sum(rows)
         places = placed.get((layer, grid, index))
         if places is not None:
-            wired = heater_pads(tile_wiring(tile, places, technology), number)
-        blocks: tuple[Mesh | Attenuators, ...] = tile.v, tile.sigma, tile.u
-        for which, block in enumerate(blocks):
-            yield _texts(block, which, wired)
+            _write(texts, wirer.plan(tile, places), tile, number)
+        stop = 0
+        for count in rows:
+            start, stop = stop, stop + count
+            yield texts[start:stop]
 
 
-def _texts(
-    block: Mesh | Attenuators, which: int, wired: dict[tuple[int, int, int], str]
-) -> list[str]:
-    if isinstance(block, Attenuators):
-        return [wired.get((which, 0, k), "") for k in range(len(block))]
-    cells = [wired.get((which, kind, k), "") for k in range(len(block)) for kind in (0, 1)]
-    outs = range(block.ports)
-    present = [port for port in outs if block.out_state[port] != ShifterState.REMOVED]
-    return cells + [wired.get((which, 2, port), "") for port in present]
+def _write(texts: list[str], plan: PadPlan, tile: MeshTile, number: int) -> None:
+    names = [pad_name(number, name) for name in plan.names]
+    place, row = heater_rows(plan, tile)
+    # The upper heater of a pair first.
+    order = place.argsort(kind="stable")
+    for second, at, pad in zip(
+        place[order].tolist(), row[order].tolist(), plan.signal[order].tolist(), strict=True
+    ):
+        texts[at] = f"{texts[at]}+{names[pad]}" if second else names[pad]

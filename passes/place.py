@@ -14,8 +14,9 @@ from onnx2mzi.errors import FitError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Placement, Program, Stage
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
-from onnx2mzi.pipeline.chip import mesh_plan, program_pads
-from onnx2mzi.pipeline.wiring import heaters_of, pad_field_um, tile_rows, tile_wiring
+from onnx2mzi.pipeline.chip import program_pads
+from onnx2mzi.pipeline.heaters import tile_plans
+from onnx2mzi.pipeline.wiring import pad_field_um, pad_plan, structure, tile_rows
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import (
     Cells,
@@ -35,14 +36,22 @@ def place_program(program: Program, technology: Technology) -> Program:
     sizes = cells(technology)
     blocks: list[BlockPlacement] = []
     width, depth = 0.0, 0.0
+    # Most tiles are alike but for their phases, and take the same room.
+    shape, strip = b"", Strip((), 0.0, 0.0, 0.0)
     for layer in program.layers:
         for g, grid in enumerate(layer.grids):
             for t, tile in enumerate(grid.tiles):
                 assert isinstance(tile, MeshTile)
                 if blocks:
                     depth += sizes.pitch_um
-                strip = place_tile(tile, technology, sizes, where=(layer.name, g, t), top_um=-depth)
-                blocks += strip.blocks
+                here = structure(tile, technology)
+                if here != shape:
+                    shape, strip = here, tile_strip(tile, technology, sizes)
+                y_um = -depth - strip.above_um - sizes.pitch_um / 2
+                blocks += [
+                    replace(block, layer=layer.name, grid=g, tile=t, y_um=y_um)
+                    for block in strip.blocks
+                ]
                 width = max(width, strip.width_um)
                 depth += strip.height_um
     # Heights were counted downwards from 0; the lower left corner becomes the origin.
@@ -53,24 +62,18 @@ def place_program(program: Program, technology: Technology) -> Program:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Strip:
-    """A tile with its pads: the places of V, attenuators and U, where it ends, how high it is."""
+    """A tile with its pads: V, attenuators and U on a row at y = 0, where it ends, the room it
+    takes above its rows, and how high it is."""
 
     blocks: tuple[BlockPlacement, ...]
     width_um: float
+    above_um: float
     height_um: float
 
 
-def place_tile(
-    tile: MeshTile,
-    technology: Technology,
-    sizes: Cells,
-    *,
-    where: tuple[str, int, int],
-    top_um: float,
-) -> Strip:
-    """A tile whose strip, pads included, begins at `top_um` and x = 0."""
-    layer, g, t = where
-    v, u = mesh_plan(tile.v, technology), mesh_plan(tile.u, technology)
+def tile_strip(tile: MeshTile, technology: Technology, sizes: Cells) -> Strip:
+    """A tile whose strip, pads included, begins at x = 0."""
+    plans = v, u = tile_plans(tile, technology)
     v_edges = v.edges_um(sizes.lead_um + v.lead_um)
     s_start = float(v_edges[-1]) + v.out_um + sizes.lead_um
     length = attenuators_um(technology, tile.sigma.state)
@@ -81,18 +84,15 @@ def place_tile(
     if (tile.u.out_state == ShifterState.ACTIVE).any():
         end += technology.routing.bus_um + technology.rules.metal_space_um
     named = (("v", v_edges), ("s", s_edges), ("u", u_edges))
-    blocks = [BlockPlacement(layer, g, t, name, x, 0.0, sizes.pitch_um) for name, x in named]
-    heaters = heaters_of(tile, {block.block: block for block in blocks}, technology)
-    rows = tile_rows(tile)
+    blocks = [BlockPlacement("", 0, 0, name, x, 0.0, sizes.pitch_um) for name, x in named]
+    field_um = pad_field_um(tile, {block.block: block for block in blocks}, technology, plans)
     # Where pads need more room than the guides, the guides move to the middle of the pads.
-    more = max(0.0, pad_field_um(heaters, technology, rows) - end)
+    more = max(0.0, field_um - end)
     shift = on_grid(more / 2, 2 * technology.grid_um)
     moved = {b.block: replace(b, column_x_um=b.column_x_um + shift) for b in blocks}
-    wiring = tile_wiring(tile, moved, technology)
-    y_um = top_um - wiring.above_um - sizes.pitch_um / 2
-    height = wiring.above_um + rows * sizes.pitch_um + wiring.below_um
-    places = tuple(replace(block, y_um=y_um) for block in moved.values())
-    return Strip(places, end + 2 * shift, height)
+    plan = pad_plan(tile, moved, technology)
+    height = plan.above_um + tile_rows(tile) * sizes.pitch_um + plan.below_um
+    return Strip(tuple(moved.values()), end + 2 * shift, plan.above_um, height)
 
 
 def die_share(width_um: float, height_um: float, technology: Technology) -> float:

@@ -13,6 +13,7 @@ from onnx2mzi.backends.gds.wires import draw_wires
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.wiring import Wirer
 from onnx2mzi.tech import Technology
 
 
@@ -50,6 +51,7 @@ def draw_chip(
     book = CellBook(drawn(technology))
     blocks = {(b.layer, b.grid, b.tile, b.block): b for b in placement.blocks}
     tiles: list[gdstk.Cell] = []
+    wirer = Wirer(technology)
     number = 0
     for position, layer in enumerate(program.layers):
         for g, grid in enumerate(layer.grids):
@@ -62,7 +64,7 @@ def draw_chip(
                 name = f"L{position}_G{g}_T{t}"
                 where = f"{layer.name}.g{g}.t{t}"
                 made = draw_tile(book, top, tile, places, name, where, placement.width_um)
-                draw_wires(made[0], tile, places, technology, number - 1)
+                draw_wires(made[0], tile, places, wirer, number - 1)
                 tiles += made
     outline = technology.layers.outline
     size = (placement.width_um, placement.height_um)

@@ -5,8 +5,8 @@ import numpy as np
 
 from onnx2mzi.ir import BlockPlacement, MeshTile
 from onnx2mzi.physics.arrays import Real
-from onnx2mzi.pipeline.wiring import pad_name, tile_wiring
-from onnx2mzi.tech import Layer, Technology
+from onnx2mzi.pipeline.wiring import Wirer, pad_name
+from onnx2mzi.tech import Layer
 
 # Openings and vias keep this part of a pad's side as rim.
 PAD_RIM = 0.05
@@ -16,11 +16,11 @@ def draw_wires(
     cell: gdstk.Cell,
     tile: MeshTile,
     places: dict[str, BlockPlacement],
-    technology: Technology,
+    wirer: Wirer,
     number: int,
 ) -> None:
     """Draw all wires and pads of tile `number` into `cell`, with a label on every pad."""
-    wiring = tile_wiring(tile, places, technology)
+    wiring, technology = wirer.wiring(tile, places), wirer.technology
     lift = np.array([0.0, places["v"].y_um, 0.0, places["v"].y_um])
     pads = wiring.pads_um + lift
     layers = technology.layers

@@ -5,72 +5,37 @@ wires of the left bank, a ground bus, and the signal wires of the right bank, as
 there: phi heaters have their signals on the left and ground on the right, theta heaters the
 other way round, so a column's two banks share a bus. The upper half of a bank's signals leaves
 northwards, the rest southwards; the outermost heater takes the nearest track. Everything here
-follows from the program, its places and the technology.
+follows from the program, its places and the technology; but for the stubs of the heaters, and for
+bumps, it does not depend on which arm a heater is on, so that tiles that differ in their phases
+alone share it (`Wirer`).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
-from onnx2mzi.physics.arrays import Flags, Real
-from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms
-from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.ir import BlockPlacement, MeshTile, Program
+from onnx2mzi.physics.arrays import Real
+from onnx2mzi.pipeline.heaters import (
+    Bools,
+    Heaters,
+    Ints,
+    Slots,
+    TilePlans,
+    on_arms,
+    slots_of,
+    tile_phases_rad,
+    tile_plans,
+)
 from onnx2mzi.tech import PadStyle, Technology
 from onnx2mzi.tech.escape import Escape, escape, field_um
 from onnx2mzi.tech.geometry import cells, heated_um
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 NO_PAD = -1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Heaters:
-    """H heaters of a tile, bank by bank from the left; heights from the tile's port 0.
-
-    `bank` numbers the banks that have heaters; `source` is (block, kind, shifter, arm) with
-    block 0, 1, 2 for v, s, u, kind 0 theta (or sigma), 1 phi, 2 out, and arm 0 or 1. Banks:
-    left ends `bank_x_um` of the heaters, and whether the signals are on the left.
-    """
-
-    bank: Ints
-    y_um: Real
-    source: Ints
-    bank_x_um: Real
-    signal_left: Bools
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Wiring:
-    """The wires of one tile; heights from the tile's port 0, x on the chip.
-
-    `boxes_um` (x0, y0, x1, y1), shape (B, 4), is the metal of wires and `pads_um` of pads,
-    shape (P, 4); `ground` (P,) marks pads of buses; `signal` and `return_` (H,) are the pads of
-    each heater's two ends. `above_um`, `below_um`: room it takes beyond the outermost rows.
-    """
-
-    heaters: Heaters
-    boxes_um: Real
-    pads_um: Real
-    ground: Bools
-    signal: Ints
-    return_: Ints
-    above_um: float
-    below_um: float
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the pads within the tile: N1, N2 ... north of it, S1 ... south, G1 ... buses."""
-        count = {"N": 0, "S": 0, "G": 0}
-        found = []
-        for low, ground in zip(self.pads_um[:, 1].tolist(), self.ground.tolist(), strict=True):
-            side = "G" if ground else "N" if low > 0 else "S"
-            count[side] += 1
-            found.append(f"{side}{count[side]}")
-        return found
+# As many plans are kept for the tiles to come.
+PLANS_KEPT = 8
 
 
 def tile_rows(tile: MeshTile) -> int:
@@ -102,128 +67,154 @@ def placed_blocks(program: Program) -> dict[tuple[str, int, int], dict[str, Bloc
     return found
 
 
-def heater_pads(wiring: Wiring, number: int) -> dict[tuple[int, int, int], str]:
-    """Signal pads by (block, kind, shifter) of `Heaters.source`; of a pair `T0_N1+T0_N2`."""
-    names = [pad_name(number, name) for name in wiring.names]
-    source, pads = wiring.heaters.source, wiring.signal
-    order = np.argsort(source[:, 3], kind="stable")
-    found: dict[tuple[int, int, int], str] = {}
-    for (block, kind, shifter, arm), pad in zip(
-        source[order].tolist(), pads[order].tolist(), strict=True
-    ):
-        key = (block, kind, shifter)
-        paired = arm == 1 and key in found
-        found[key] = f"{found[key]}+{names[pad]}" if paired else names[pad]
-    return found
-
-
-# ---- heaters ------------------------------------------------------------------------------
-
-
-def heaters_of(
-    tile: MeshTile, places: Mapping[str, BlockPlacement], technology: Technology
-) -> Heaters:
-    """The heaters of a tile; `places` maps "v", "s", "u" to the blocks' places."""
-    parts = _of_mesh(tile.v, places["v"].column_x_um, technology, 0)
-    parts.append(_of_attenuators(tile.sigma, places["s"].column_x_um, technology))
-    parts += _of_mesh(tile.u, places["u"].column_x_um, technology, 2)
-    x = np.concatenate([part[0] for part in parts])
-    y = np.concatenate([part[1] for part in parts])
-    source = np.concatenate([part[2] for part in parts])
-    left = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
-    bank_x, first, bank = np.unique(np.round(x, 4), return_index=True, return_inverse=True)
-    order = np.lexsort((-y, bank.ravel()))
-    return Heaters(bank.ravel()[order], y[order], source[order], bank_x, left[first])
-
-
-def _of_attenuators(
-    sigma: Attenuators, edges: Real, technology: Technology
-) -> tuple[Real, Real, Ints, bool]:
-    sizes = cells(technology)
-    x = np.full(len(sigma), (edges[0] + edges[-1] - heated_um(technology)) / 2)
-    y = sizes.arm_um - sizes.pitch_um * np.arange(len(sigma), dtype=np.float64)
-    return _heated(x, y, 2 * sizes.arm_um, sigma.theta_rad, sigma.state, sigma.drive, 1, 0)
-
-
-def _of_mesh(
-    mesh: Mesh, edges: Real, technology: Technology, which: int
-) -> list[tuple[Real, Real, Ints, bool]]:
-    plan, pitch = mesh_plan(mesh, technology), cells(technology).pitch_um
-    y = np.asarray(-pitch * mesh.port, np.float64)
-    left = edges[:-1][mesh.column] if len(mesh) else np.zeros(0)
-    theta_x = left + plan.theta_start_um[mesh.column]
-    out_x = np.full(mesh.ports, edges[-1])
-    out_y = -pitch * np.arange(mesh.ports, dtype=np.float64)
-    # A phase on a single guide has no other arm.
-    single = np.abs(mesh.out_rad)
-    return [
-        _heated(left, y, pitch, mesh.phi_rad, mesh.phi_state, mesh.drive, which, 1),
-        _heated(theta_x, y, pitch, mesh.theta_rad, mesh.theta_state, mesh.drive, which, 0),
-        _heated(out_x, out_y, pitch, single, mesh.out_state, Drive.UPPER_ARM, which, 2),
-    ]
-
-
-def _heated(
-    x: Real,
-    y: Real,
-    apart_um: float,
-    phase_rad: Real,
-    state: Flags,
-    drive: Drive,
-    which: int,
-    kind: int,
-) -> tuple[Real, Real, Ints, bool]:
-    """x, y, source of the heaters of these shifters, and whether their signals are left."""
-    arm = arms(phase_rad, state, drive)
-    active = state == ShifterState.ACTIVE
-    found = []
-    for lower, other in ((0, Arm.LOWER), (1, Arm.UPPER)):
-        k = np.flatnonzero(active & (arm != other))
-        source = np.stack([np.full(len(k), v) for v in (which, kind)] + [k, np.full(len(k), lower)])
-        found.append((x[k], y[k] - lower * apart_um, source.T))
-    joined = [np.concatenate([a, b]) for a, b in zip(*found, strict=True)]
-    return joined[0], joined[1], joined[2].astype(np.int64), kind != 0
-
-
 # ---- wires --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class PadPlan:
+    """What of a tile's wiring depends on its structure alone; heights from the tile's port 0.
+
+    `pads_um` (x0, y0, x1, y1), shape (P, 4), x on the chip; `ground` (P,) marks pads of buses;
+    `signal` and `return_` (H,) are the pads of each heater's two ends. `above_um`, `below_um`:
+    room it takes beyond the outermost rows.
+    """
+
+    slots: Slots
+    pads_um: Real
+    ground: Bools
+    signal: Ints
+    return_: Ints
+    above_um: float
+    below_um: float
+    tracks: "_Tracks"
+    escapes: tuple[Escape, ...]
+    rows: int
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the pads within the tile: N1, N2 ... north of it, S1 ... south, G1 ... buses."""
+        count = {"N": 0, "S": 0, "G": 0}
+        found = []
+        for low, ground in zip(self.pads_um[:, 1].tolist(), self.ground.tolist(), strict=True):
+            side = "G" if ground else "N" if low > 0 else "S"
+            count[side] += 1
+            found.append(f"{side}{count[side]}")
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wiring:
+    """The wires of one tile: `boxes_um` (x0, y0, x1, y1), shape (B, 4), is the metal of wires.
+
+    The other fields are those of its `PadPlan`.
+    """
+
+    heaters: Heaters
+    boxes_um: Real
+    pads_um: Real
+    ground: Bools
+    signal: Ints
+    return_: Ints
+    above_um: float
+    below_um: float
+    names: list[str]
+
+
+class Wirer:
+    """Wires the tiles of a chip; keeps the last few plans, for most tiles are alike.
+
+    The same arguments give the same result, whatever was wired before.
+    """
+
+    def __init__(self, technology: Technology) -> None:
+        self.technology = technology
+        self._plans: dict[bytes, PadPlan] = {}
+
+    def plan(self, tile: MeshTile, places: Mapping[str, BlockPlacement]) -> PadPlan:
+        """Where the pads are, and which heater each one drives."""
+        edges = [places[name].column_x_um.tobytes() for name in "vsu"]
+        key = b"".join([structure(tile, self.technology), *edges])
+        found = self._plans.get(key)
+        if found is None:
+            found = pad_plan(tile, places, self.technology)
+            if len(self._plans) >= PLANS_KEPT:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = found
+        return found
+
+    def wiring(self, tile: MeshTile, places: Mapping[str, BlockPlacement]) -> Wiring:
+        """All wires and pads of a placed tile."""
+        plan = self.plan(tile, places)
+        heaters = on_arms(plan.slots, tile)
+        return Wiring(
+            heaters=heaters,
+            boxes_um=boxes_um(heaters, plan, self.technology),
+            pads_um=plan.pads_um,
+            ground=plan.ground,
+            signal=plan.signal,
+            return_=plan.return_,
+            above_um=plan.above_um,
+            below_um=plan.below_um,
+            names=plan.names,
+        )
+
+
+def structure(tile: MeshTile, technology: Technology) -> bytes:
+    """Everything of a tile without places that its `PadPlan` depends on: equal ones are alike."""
+    parts: list[bytes] = []
+    for mesh in (tile.v, tile.u):
+        parts += [f"{mesh.ports} {len(mesh)} {mesh.drive} ".encode()]
+        arrays = (mesh.column, mesh.port, mesh.theta_state, mesh.phi_state, mesh.out_state)
+        parts += [array.tobytes() for array in arrays]
+    sigma = tile.sigma
+    parts += [f"{len(sigma)} {sigma.drive} {tile_rows(tile)} ".encode(), sigma.state.tobytes()]
+    if technology.pads.style is PadStyle.BUMP:
+        # Bumps lie beside the heaters, on whichever arm those are.
+        parts.append((tile_phases_rad(tile) < 0).tobytes())
+    return b"".join(parts)
 
 
 def tile_wiring(
     tile: MeshTile, places: Mapping[str, BlockPlacement], technology: Technology
 ) -> Wiring:
     """All wires and pads of a placed tile."""
-    heaters = heaters_of(tile, places, technology)
-    left_um, right_um = extent_um(tile, places, technology)
-    return wire(heaters, technology, rows=tile_rows(tile), left_um=left_um, right_um=right_um)
+    return Wirer(technology).wiring(tile, places)
 
 
-def extent_um(
+def pad_plan(
     tile: MeshTile, places: Mapping[str, BlockPlacement], technology: Technology
+) -> PadPlan:
+    """The pads of a placed tile, between its ends, or as far beyond them as the pads ask for."""
+    plans = tile_plans(tile, technology)
+    slots, rows = slots_of(tile, places, technology, plans), tile_rows(tile)
+    heaters = on_arms(slots, tile)
+    tracks = _tracks(heaters, technology, rows)
+    if technology.pads.style is PadStyle.BUMP:
+        return _bumped(heaters, slots, tracks, technology, rows)
+    left_um, right_um = _extent_um(places, technology, plans)
+    fields = [field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south)]
+    more = max(0.0, max(fields) - (right_um - left_um)) / 2
+    return _escaped(slots, tracks, technology, rows, left_um - more, right_um + more)
+
+
+def _extent_um(
+    places: Mapping[str, BlockPlacement], technology: Technology, plans: TilePlans
 ) -> tuple[float, float]:
     """x where the guides of the tile's strip begin, and where its last shifters end."""
     lead = cells(technology).lead_um
-    left = float(places["v"].column_x_um[0]) - lead - mesh_plan(tile.v, technology).lead_um
-    end = float(places["u"].column_x_um[-1]) + mesh_plan(tile.u, technology).out_um
+    left = float(places["v"].column_x_um[0]) - lead - plans[0].lead_um
+    end = float(places["u"].column_x_um[-1]) + plans[1].out_um
     return left, end + lead
 
 
-def wire(
-    heaters: Heaters, technology: Technology, *, rows: int, left_um: float, right_um: float
-) -> Wiring:
-    """Wire `heaters` of a tile of `rows` rows between two bounds, widened where pads ask for it."""
-    tracks = _tracks(heaters, technology, rows)
-    if technology.pads.style is PadStyle.BUMP:
-        return _bumped(heaters, tracks, technology, rows)
-    fields = [field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south)]
-    more = max(0.0, max(fields) - (right_um - left_um)) / 2
-    return _escaped(heaters, tracks, technology, rows, left_um - more, right_um + more)
-
-
-def pad_field_um(heaters: Heaters, technology: Technology, rows: int) -> float:
-    """The least width that the pads of a tile take."""
+def pad_field_um(
+    tile: MeshTile, places: Mapping[str, BlockPlacement], technology: Technology, plans: TilePlans
+) -> float:
+    """The least width that the pads of a tile take; its places may still move along x."""
     if technology.pads.style is PadStyle.BUMP:
         return 0.0
-    tracks = _tracks(heaters, technology, rows)
+    heaters = on_arms(slots_of(tile, places, technology, plans), tile)
+    tracks = _tracks(heaters, technology, tile_rows(tile))
     return max(field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south))
 
 
@@ -231,14 +222,14 @@ def pad_field_um(heaters: Heaters, technology: Technology, rows: int) -> float:
 class _Tracks:
     """Vertical wires: H signals in the heaters' order, then one bus a gap that has one.
 
-    `north` and `south` index the wires that leave there, by ascending x; `bus` (H,) is the bus
-    of each heater, a wire.
+    `north` and `south` index the wires that leave there, by ascending x; `up` marks the former;
+    `bus` (H,) is the bus of each heater, a wire.
     """
 
     x_um: Real
     wide: Bools
     width_um: Real
-    from_um: Real
+    up: Bools
     to_um: Real
     bus: Ints
     north: Ints
@@ -248,7 +239,7 @@ class _Tracks:
 def _tracks(heaters: Heaters, technology: Technology, rows: int) -> _Tracks:
     routing, space = technology.routing, technology.rules.metal_space_um
     step, section = routing.track_um + space, heated_um(technology)
-    bank, y, count = heaters.bank, heaters.y_um, len(heaters.bank_x_um)
+    bank, count = heaters.bank, len(heaters.bank_x_um)
     size = np.bincount(bank, minlength=count)
     start = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int64)
     place = np.arange(len(bank)) - start[bank]
@@ -276,22 +267,11 @@ def _tracks(heaters: Heaters, technology: Technology, rows: int) -> _Tracks:
     gap = np.arange(count) + heaters.signal_left
     gaps, which = np.unique(gap, return_inverse=True)
     bus = len(bank) + which.ravel()[bank]
-    highest = np.full(len(gaps), -np.inf)
-    lowest = np.full(len(gaps), np.inf)
-    np.maximum.at(highest, bus - len(bank), y)
-    np.minimum.at(lowest, bus - len(bank), y)
     pitch = cells(technology).pitch_um
     top, bottom = pitch / 2, pitch / 2 - rows * pitch
-    half_track = routing.track_um / 2
     # Buses leave in turns, so that neither side gets all their pads.
     bus_up = np.arange(len(gaps)) % 2 == 0
     ups = np.concatenate([up, bus_up])
-    inner = np.concatenate(
-        [
-            np.where(up, y - half_track, y + half_track),
-            np.where(bus_up, lowest - half_track, highest + half_track),
-        ]
-    )
     x = np.concatenate([x, middle[gaps]])
     wide = np.arange(len(x)) >= len(bank)
     order = np.argsort(x, kind="stable")
@@ -299,11 +279,29 @@ def _tracks(heaters: Heaters, technology: Technology, rows: int) -> _Tracks:
         x_um=np.round(x, 6),
         wide=wide,
         width_um=np.where(wide, routing.bus_um, routing.track_um),
-        from_um=inner,
+        up=ups,
         to_um=np.where(ups, top, bottom),
         bus=bus,
         north=order[ups[order]],
         south=order[~ups[order]],
+    )
+
+
+def _from_um(heaters: Heaters, tracks: _Tracks, technology: Technology) -> Real:
+    """Heights of the inner ends of the vertical wires: a bus begins at its last heater."""
+    y, count = heaters.y_um, len(heaters.bank)
+    half_track = technology.routing.track_um / 2
+    gaps = len(tracks.x_um) - count
+    highest = np.full(gaps, -np.inf)
+    lowest = np.full(gaps, np.inf)
+    np.maximum.at(highest, tracks.bus - count, y)
+    np.minimum.at(lowest, tracks.bus - count, y)
+    up, bus_up = tracks.up[:count], tracks.up[count:]
+    return np.concatenate(
+        [
+            np.where(up, y - half_track, y + half_track),
+            np.where(bus_up, lowest - half_track, highest + half_track),
+        ]
     )
 
 
@@ -330,41 +328,59 @@ def _upright(x: Real, width: Real, y0: Real, y1: Real) -> Real:
     return np.stack([x - width / 2, low, x + width / 2, high], 1)
 
 
+def boxes_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> Real:
+    """The metal of a tile's wires, shape (B, 4)."""
+    tracks, count = plan.tracks, len(heaters.bank)
+    inner = _from_um(heaters, tracks, technology)
+    boxes = [_stubs(heaters, tracks, technology)]
+    if technology.pads.style is PadStyle.BUMP:
+        end = (plan.pads_um[count:, 1] + plan.pads_um[count:, 3]) / 2
+        x, width = tracks.x_um[count:], tracks.width_um[count:]
+        boxes.append(_upright(x, width, inner[count:], end))
+    else:
+        boxes.append(_upright(tracks.x_um, tracks.width_um, inner, tracks.to_um))
+        pitch = cells(technology).pitch_um
+        ends = ((tracks.north, pitch / 2, 1), (tracks.south, pitch / 2 - plan.rows * pitch, -1))
+        for made, (side, base, sign) in zip(plan.escapes, ends, strict=True):
+            x, width = tracks.x_um[side], tracks.width_um[side]
+            boxes += _escape_boxes(made, x, width, base, sign, technology)
+    return np.asarray(np.round(np.concatenate(boxes), 6), np.float64)
+
+
 def _escaped(
-    heaters: Heaters,
+    slots: Slots,
     tracks: _Tracks,
     technology: Technology,
     rows: int,
     left_um: float,
     right_um: float,
-) -> Wiring:
+) -> PadPlan:
     pitch = cells(technology).pitch_um
     top, bottom = pitch / 2, pitch / 2 - rows * pitch
-    boxes = [_stubs(heaters, tracks, technology)]
-    boxes.append(_upright(tracks.x_um, tracks.width_um, tracks.from_um, tracks.to_um))
     pads: list[Real] = []
-    heights: list[float] = []
+    escapes: list[Escape] = []
     pad_of = np.full(len(tracks.x_um), NO_PAD)
     wide = []
     for side, base, sign in ((tracks.north, top, 1), (tracks.south, bottom, -1)):
         x, width = tracks.x_um[side], tracks.width_um[side]
         made = escape(technology, x, width, tracks.wide[side], left_um=left_um, right_um=right_um)
-        heights.append(made.height_um)
-        boxes += _escape_boxes(made, x, width, base, sign, technology)
+        escapes.append(made)
         half = technology.pads.size_um / 2
         y = base + sign * made.pad_y_um
         pad_of[side] = np.arange(len(side)) + (len(pads[0]) if pads else 0)
         pads.append(np.stack([made.pad_x_um - half, y - half, made.pad_x_um + half, y + half], 1))
         wide.append(tracks.wide[side])
-    return Wiring(
-        heaters=heaters,
-        boxes_um=np.asarray(np.round(np.concatenate(boxes), 6), np.float64),
+    return PadPlan(
+        slots=slots,
         pads_um=np.asarray(np.round(np.concatenate(pads), 6), np.float64),
         ground=np.concatenate(wide),
-        signal=pad_of[: len(heaters.bank)],
+        signal=pad_of[: len(slots.bank)],
         return_=pad_of[tracks.bus],
-        above_um=heights[0],
-        below_um=heights[1],
+        above_um=escapes[0].height_um,
+        below_um=escapes[1].height_um,
+        tracks=tracks,
+        escapes=tuple(escapes),
+        rows=rows,
     )
 
 
@@ -412,7 +428,9 @@ def bump_um(heaters: Heaters, technology: Technology) -> Real:
     return np.asarray(np.round(np.floor(side / grid) * grid, 6))
 
 
-def _bumped(heaters: Heaters, tracks: _Tracks, technology: Technology, rows: int) -> Wiring:
+def _bumped(
+    heaters: Heaters, slots: Slots, tracks: _Tracks, technology: Technology, rows: int
+) -> PadPlan:
     """A bump beside the signal contact of every heater, and one at the end of every bus."""
     space = technology.rules.metal_space_um
     count, half = len(heaters.bank), bump_um(heaters, technology)[heaters.bank] / 2
@@ -425,18 +443,18 @@ def _bumped(heaters: Heaters, tracks: _Tracks, technology: Technology, rows: int
     away = np.where(to > 0, 1.0, -1.0)
     bus_y = to + away * (space + bus_half)
     signals = replace(tracks, x_um=np.concatenate([x, bus_x]))
-    buses = _upright(bus_x, tracks.width_um[count:], tracks.from_um[count:], bus_y)
     x, y = np.concatenate([x, bus_x]), np.concatenate([heaters.y_um, bus_y])
     half = np.concatenate([half, bus_half])
-    boxes = np.concatenate([_stubs(heaters, signals, technology), buses])
     beyond = technology.pads.size_um + 2 * space if rows and len(bus_x) else 0.0
-    return Wiring(
-        heaters=heaters,
-        boxes_um=np.asarray(np.round(boxes, 6), np.float64),
+    return PadPlan(
+        slots=slots,
         pads_um=np.asarray(np.round(np.stack([x - half, y - half, x + half, y + half], 1), 6)),
         ground=np.arange(len(x)) >= count,
         signal=np.arange(count),
         return_=tracks.bus,
         above_um=beyond,
         below_um=beyond,
+        tracks=signals,
+        escapes=(),
+        rows=rows,
     )

@@ -12,6 +12,7 @@ No IR here: functions take the arrays of a mesh.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, sqrt
 
 import numpy as np
@@ -43,6 +44,7 @@ class Cells:
     lead_um: float
 
 
+@lru_cache(maxsize=8)
 def cells(technology: Technology) -> Cells:
     """All sizes; the row pitch is the smallest that rules, crosstalk and crossings allow."""
     grid, radius = technology.grid_um, technology.guide.bend_radius_um
