@@ -1,0 +1,288 @@
+"""Training a `PhaseNetwork`: Adam, any schedule, hooks for what prunes on the way."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onnx2mzi.errors import InputError
+from onnx2mzi.train.network import PhaseNetwork
+from onnx2mzi.train.samples import Aim, Samples
+from onnx2mzi.train.schedules import Schedule, one_cycle
+
+# Samples at a time where nothing is kept for gradients.
+MEASURED = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How it is trained: peak rate of phases (rad) and of what is electronic, samples a step."""
+
+    lr: float = 0.01
+    lr_electronic: float = 0.01
+    batch: int = 500
+    seed: int = 0
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A network on samples: mean loss, share of right answers (None without answers), heaters,
+    and the sum of |phase| in rad."""
+
+    loss: float
+    accuracy: float | None
+    heaters: int
+    power_rad: float
+
+
+@dataclass(slots=True)
+class At:
+    """Where a training is: step of steps (the first is 0), share behind, and the rate of phases."""
+
+    step: int
+    steps: int
+    share: float
+    rate: float
+
+
+Hook = Callable[["Trainer", At], None]
+Penalty = Callable[["Trainer", Tensor], Tensor]
+
+
+@dataclass(eq=False)
+class Trainer:
+    """A network, what it is trained for, and what it has learned so far.
+
+    `fit` may be called many times; each call starts Adam anew and counts as one piece of work:
+    with a `folder` finished pieces are kept there and, after an interruption, taken up instead of
+    done again, the piece that was under way from its last epoch on. The same seed gives the
+    same network. `deadline` is a `perf_counter` time: `fit` ends early at it, then `expired`.
+    """
+
+    network: PhaseNetwork
+    aim: Aim
+    fit_on: Samples
+    held: Samples
+    settings: Settings = field(default_factory=Settings)
+    deadline: float | None = None
+    folder: Path | None = None
+    tell: Callable[[str, int, int], None] = lambda what, done, total: None
+    pieces: int = 0
+
+    def __post_init__(self) -> None:
+        self.optimizer: torch.optim.Adam | None = None
+        if len(self.fit_on) == 0:
+            raise InputError("there are no samples to train on")
+
+    # ---- training -------------------------------------------------------------------------
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is up."""
+        return self.deadline is not None and perf_counter() >= self.deadline
+
+    def fit(
+        self,
+        epochs: float,
+        *,
+        lr: float | None = None,
+        schedule: Schedule = one_cycle,
+        hook: Hook | None = None,
+        penalty: Penalty | None = None,
+        rows: Tensor | None = None,
+        what: str = "train",
+    ) -> None:
+        """Train for so many epochs (a fraction will do) on `fit_on`, or its `rows` only.
+
+        `hook` is called behind every step and may change `alive` (through `keep`) and phases;
+        `penalty` adds to the loss. `what` is what progress is told about.
+        """
+        piece, self.pieces = self.pieces, self.pieces + 1
+        if self._taken_up(piece, done=True) is not None:
+            return
+        rows = torch.arange(len(self.fit_on)) if rows is None else rows
+        batch = min(self.settings.batch, len(rows))
+        each = max(len(rows) // batch, 1)
+        steps = max(round(epochs * each), 1)
+        peak = self.settings.lr if lr is None else lr
+        self.optimizer = optimizer = self._optimizer()
+        random = torch.Generator().manual_seed(1_000_003 * self.settings.seed + piece)
+        begin = self._taken_up(piece, done=False, optimizer=optimizer, random=random) or 0
+        with single(self.settings.threads):
+            order = torch.empty(0, dtype=torch.int64)
+            recent: list[float] = []
+            for step in range(begin, steps):
+                if step % each == 0:
+                    if step > begin:
+                        self._keep_piece(piece, step, False, optimizer, random)
+                    order = rows[torch.randperm(len(rows), generator=random)]
+                if self.expired:
+                    return
+                share = (step + 0.5) / steps
+                at = At(step, steps, share, peak * schedule(share))
+                factor = schedule(share)
+                for group in optimizer.param_groups:
+                    group["lr"] = factor * group["peak"] * (peak / self.settings.lr)
+                part = step % each
+                recent.append(
+                    self._step(optimizer, order[part * batch : (part + 1) * batch], penalty)
+                )
+                if hook is not None:
+                    hook(self, at)
+                if step % 10 == 9 or step == steps - 1:
+                    loss = float(np.mean(recent[-20:]))
+                    told = f"{what}: loss {loss:.4f}, {self.network.phases_active} phases"
+                    self.tell(told, step + 1, steps)
+        self._keep_piece(piece, steps, True, optimizer, random)
+
+    def _step(self, optimizer: torch.optim.Adam, rows: Tensor, penalty: Penalty | None) -> float:
+        on = self.fit_on.take(rows)
+        optimizer.zero_grad(set_to_none=True)
+        phase = self.network.effective()
+        loss = self.aim.loss(self.network(on.inputs, phase=phase), on)
+        total = loss if penalty is None else loss + penalty(self, phase)
+        total.backward()  # type: ignore[no-untyped-call,unused-ignore]
+        value = float(loss.detach())
+        if not np.isfinite(value):
+            raise InputError(
+                "training on phases diverged (the loss is no number)",
+                hint="use a smaller rate, as with prune{lr=0.003}",
+            )
+        optimizer.step()
+        self.network.project()
+        return value
+
+    def _optimizer(self) -> torch.optim.Adam:
+        network, settings = self.network, self.settings
+        electronic = [network.gain, *([network.turn] if len(network.turn) else []), *network.biases]
+        return torch.optim.Adam(
+            [
+                {"params": [network.phase], "peak": settings.lr, "lr": settings.lr},
+                {
+                    "params": electronic,
+                    "peak": settings.lr_electronic,
+                    "lr": settings.lr_electronic,
+                },
+            ],
+            betas=(0.9, 0.99),
+        )
+
+    # ---- what methods ask and do ------------------------------------------------------------
+
+    def keep(self, alive: Tensor, *, value: Tensor | None = None) -> None:
+        """These heaters (P,) stay or come; the others go. What comes starts at `value` (default:
+        where it rested), without momentum; what goes rests where `network.rest` says."""
+        network = self.network
+        with torch.no_grad():
+            came = alive & ~network.alive
+            gone = ~alive & network.alive
+            network.phase[came] = network.rest[came] if value is None else value[came]
+            network.phase[~alive] = network.rest[~alive]
+            network.alive.copy_(alive)
+            state = {} if self.optimizer is None else self.optimizer.state.get(network.phase, {})
+            for name in ("exp_avg", "exp_avg_sq"):
+                if name not in state:
+                    continue
+                usual = state[name][alive & ~came].mean() if name == "exp_avg_sq" else 0.0
+                state[name][came] = usual
+                state[name][gone] = 0.0
+
+    def gradient(self, rows: Tensor | None = None, most: int = 5000) -> Tensor:
+        """dL/dphase (P,) on at most `most` samples, of phases that are gone as well."""
+        rows = torch.arange(len(self.fit_on)) if rows is None else rows
+        rows = rows[: min(most, len(rows))]
+        with single(self.settings.threads):
+            phase = self.network.effective().detach().clone().requires_grad_()
+            total = torch.zeros_like(phase)
+            for start in range(0, len(rows), 1000):
+                part = rows[start : start + 1000]
+                on = self.fit_on.take(part)
+                loss = self.aim.loss(self.network(on.inputs, phase=phase), on)
+                total += torch.autograd.grad(loss, phase)[0] * (len(part) / len(rows))
+        return total
+
+    def measure(self, on: Samples | None = None) -> Measure:
+        """The network on the samples kept back, or others."""
+        on = self.held if on is None else on
+        loss, right, answers = 0.0, 0.0, False
+        with single(self.settings.threads), torch.no_grad():
+            matrices = self.network.matrices()
+            for start in range(0, len(on), MEASURED):
+                part = on.take(slice(start, start + MEASURED))
+                outputs = self.network.electronics(matrices, part.inputs, self.network.constants())
+                loss += float(self.aim.loss(outputs, part)) * len(part)
+                found = self.aim.right(outputs, part)
+                if found is not None:
+                    answers, right = True, right + float(found.sum())
+        return Measure(
+            loss / max(len(on), 1),
+            right / max(len(on), 1) if answers else None,
+            self.network.phases_active,
+            self.network.power_rad(),
+        )
+
+    # ---- interruptions ------------------------------------------------------------------------
+
+    def _path(self, piece: int, done: bool) -> Path | None:
+        if self.folder is None:
+            return None
+        return self.folder / f"piece{piece}.{'done' if done else 'part'}.pt"
+
+    def _keep_piece(
+        self,
+        piece: int,
+        step: int,
+        done: bool,
+        optimizer: torch.optim.Adam,
+        random: torch.Generator,
+    ) -> None:
+        path = self._path(piece, done)
+        if path is None:
+            return
+        content: dict[str, Any] = {"network": self.network.state(), "step": step}
+        if not done:
+            content |= {"optimizer": optimizer.state_dict(), "random": random.get_state()}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_suffix(".new")
+        torch.save(content, new)
+        new.replace(path)
+        part = self._path(piece, False)
+        if done and part is not None:
+            part.unlink(missing_ok=True)
+
+    def _taken_up(
+        self,
+        piece: int,
+        *,
+        done: bool,
+        optimizer: torch.optim.Adam | None = None,
+        random: torch.Generator | None = None,
+    ) -> int | None:
+        """The step that a kept piece had reached; None if there is none."""
+        path = self._path(piece, done)
+        if path is None or not path.is_file():
+            return None
+        content: Mapping[str, Any] = torch.load(path, weights_only=True)
+        self.network.restore(content["network"])
+        if optimizer is not None and random is not None:
+            optimizer.load_state_dict(content["optimizer"])
+            random.set_state(content["random"])
+        return int(content["step"])
+
+
+@contextlib.contextmanager
+def single(threads: int) -> Iterator[None]:
+    """So many threads inside: sums in one order, whatever the machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
