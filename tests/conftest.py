@@ -187,6 +187,7 @@ def _layer(rng: np.random.Generator, k: int, stage: Stage, drive: Drive) -> Line
         loc=Loc("net.onnx", f"/net/{k}/Gemm", "Gemm", f"net.{k}.weight"),
         grids=grids,
         uses=int(rng.integers(1, 1000)) if rng.random() < 0.5 else None,
+        folds=("/net/norm", "two words") if k % 2 else (),
     )
 
 

@@ -34,6 +34,7 @@ def result(report: Row, *, wrote: str, files: int, color: bool) -> str:
             layers(report, color=color),
             "\n",
             totals(report),
+            folded(report),
             electronic(report),
             "\n",
             verdict(report, color=color),
@@ -53,7 +54,7 @@ def layers(report: Row, *, color: bool) -> str:
             [
                 shortened(layer["name"]),
                 layer["op"] or UNKNOWN,
-                f"{layer['rows']} x {layer['columns']}",
+                _matrix(layer),
                 *[count(layer.get("uses"))][:often],
                 count(layer["tiles"]),
                 change(layer["mzis_reference"], layer["mzis"]),
@@ -79,6 +80,11 @@ def layers(report: Row, *, color: bool) -> str:
     lines[0] = paint(lines[0], "dim", color=color)
     lines[-1] = paint(lines[-1], "bold", color=color)
     return "\n".join(lines) + "\n"
+
+
+def _matrix(layer: Row) -> str:
+    kind = " complex" if layer.get("complex") else ""
+    return f"{layer['rows']} x {layer['columns']}{kind}"
 
 
 def totals(report: Row) -> str:
@@ -115,6 +121,21 @@ def totals(report: Row) -> str:
     if report["loss_db_worst"] is not None:
         text += f"; loss up to {report['loss_db_worst']:.1f} dB"
     return text + "\n"
+
+
+def folded(report: Row) -> str:
+    """Which nodes' work the layers' matrices do as well; "" if there are none."""
+    into: dict[str, list[str]] = {}
+    for layer in report["layers"]:
+        for node in layer.get("folds", ()):
+            names = into.setdefault(node, [])
+            stem = layer["name"].partition("__")[0]
+            names += [stem] if stem not in names else []
+    if not into:
+        return ""
+    lines = [f"folded into layers ({len(into)}):"]
+    lines += [f"  node '{node}' into {', '.join(names)}" for node, names in into.items()]
+    return "\n".join(lines) + "\n"
 
 
 def electronic(report: Row) -> str:
@@ -200,7 +221,7 @@ def model(described: Row) -> str:
         [
             shortened(layer["name"]),
             layer["op"] or UNKNOWN,
-            f"{layer['rows']} x {layer['columns']}",
+            _matrix(layer),
             *[count(layer.get("uses"))][:often],
             count(layer["tiles"]),
             *_sizes(layer, compiled=compiled),
@@ -211,7 +232,7 @@ def model(described: Row) -> str:
     text += table(rows, right=(False, False, *[True] * (len(rows[0]) - 2)))
     if not compiled:
         text += "MZIs and phases are those of the textbook chip\n"
-    return text + electronic(described)
+    return text + folded(described) + electronic(described)
 
 
 def _sizes(row: Row, *, compiled: bool) -> list[str]:

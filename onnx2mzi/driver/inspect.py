@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from onnx2mzi.driver.compile import Model, host_of, imported, load
 from onnx2mzi.driver.options import Options, check_numbers
 from onnx2mzi.driver.plugins import technology
@@ -57,7 +59,9 @@ def described(program: Program) -> Row:
                 "tensor": layer.loc.tensor,
                 "rows": rows,
                 "columns": columns,
+                "complex": bool(np.iscomplexobj(layer.weight)),
                 "uses": layer.uses,
+                "folds": list(layer.folds),
                 "tiles": -(-rows // program.ports) * -(-columns // program.ports),
                 "mzis_reference": reference_mzis((rows, columns), program.ports),
                 "phases_reference": reference_phases((rows, columns), program.ports),

@@ -25,6 +25,11 @@ class Selection:
             return "excluded by --exclude"
         return "not among --only" if self._only and not only else ""
 
+    def excluded(self, name: str) -> bool:
+        """Whether --exclude names this node, which is no linear one."""
+        self._seen.append(name)
+        return self._matches(self._exclude, (name,))
+
     def _matches(self, words: tuple[str, ...], names: tuple[str, ...]) -> bool:
         found = [w for w in words if any(w == name or fnmatchcase(name, w) for name in names)]
         self._unused.difference_update(found)

@@ -4,17 +4,15 @@ import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, ModelProto
 
 from onnx2mzi.emulate.columns import positions
 from onnx2mzi.errors import InputError
 from onnx2mzi.frontend.fold import Constants
+from onnx2mzi.frontend.shapes import drop_data, fold_shapes
 from onnx2mzi.ir import Host, LinearLayer
 
-# Constants of more entries than this say nothing about shapes.
-_SHAPES = 1024
 # The most entries of a value between two nodes, for one inference.
 MOST_ENTRIES = 1 << 29
 
@@ -46,8 +44,8 @@ def _shapes(host: Host, names: set[str], constants: Constants) -> dict[str, tupl
     model = ModelProto()
     model.ParseFromString(host.model)
     graph = model.graph
-    _drop_data(model)
-    _fold_shapes(model, constants)
+    drop_data(model)
+    fold_shapes(model, constants)
     specs = {spec.name: spec for spec in host.inputs}
     for value in graph.input:
         shape = specs[value.name].shape if value.name in specs else ()
@@ -90,31 +88,3 @@ def _refuse_huge(graph: GraphProto, inputs: Container[str]) -> None:
                 f"'{value.name}' would have the shape {sizes}, more than {MOST_ENTRIES} entries",
                 hint="give smaller inputs with --input-shape",
             )
-
-
-def _drop_data(model: ModelProto) -> None:
-    """Turn large constants into inputs of the same shape: inference would copy their data."""
-    kept: list[TensorProto] = []
-    for tensor in model.graph.initializer:
-        if np.prod(tensor.dims, dtype=np.float64) > _SHAPES:
-            model.graph.input.append(
-                helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
-            )
-        else:
-            kept.append(tensor)
-    del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
-
-
-def _fold_shapes(model: ModelProto, constants: Constants) -> None:
-    """Put our own folding in the place of small constant nodes, of which onnx folds only some."""
-    kept: list[NodeProto] = []
-    for node in model.graph.node:
-        output = node.output[0] if len(node.output) == 1 else ""
-        value = constants.value(output) if output and constants.static(output) else None
-        if value is None or value.size > _SHAPES:
-            kept.append(node)
-        else:
-            model.graph.initializer.append(numpy_helper.from_array(value, output))
-    del model.graph.node[:]
-    model.graph.node.extend(kept)

@@ -1,17 +1,21 @@
 """The walk over a graph's nodes: each becomes layers, stays electronic, or is no product at all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from onnx2mzi.frontend.channels import Known
 from onnx2mzi.frontend.electronic import UNSUPPORTED, hidden, operator
 from onnx2mzi.frontend.fold import Constants
+from onnx2mzi.frontend.folding import Folded, folded
 from onnx2mzi.frontend.host import needed, ranks
 from onnx2mzi.frontend.lowerings import LOWERINGS, Lowered, Part, Scope
 from onnx2mzi.frontend.names import layer_name, node_label
+from onnx2mzi.frontend.normalization import Fold, has_norms, planned, without
 from onnx2mzi.frontend.select import Selection
+from onnx2mzi.frontend.shapes import inferred_shapes
 from onnx2mzi.frontend.validate import captured
 from onnx2mzi.ir import Electronic, LinearLayer, Loc, Operand
 
@@ -26,6 +30,11 @@ class _Level:
     ranks: Mapping[str, int]
     places: Mapping[int, int]
     path: str = ""
+    # Norms that layers may take over, by the layer's first output, and what that needs to know.
+    folds: dict[str, Fold] = field(default_factory=dict)
+    known: Known | None = None
+    # New forms of nodes, by their ids; None: the node goes.
+    patches: dict[int, NodeProto | None] = field(default_factory=dict)
 
 
 class Walk:
@@ -41,13 +50,18 @@ class Walk:
 
     def take(self, nodes: Sequence[NodeProto], values: Constants) -> list[NodeProto]:
         """The host's nodes for these of the model's graph, in their order."""
-        return self._take(nodes, _level(self._model.graph, values, {}))
+        level = _level(self._model.graph, values, {})
+        if has_norms(nodes):
+            shapes = inferred_shapes(self._model, nodes, values)
+            outputs = [value.name for value in self._model.graph.output]
+            level = _with_folds(level, nodes, outputs, Known(values, shapes, dict(level.ranks)))
+        return self._take(nodes, level)
 
     def _take(self, nodes: Sequence[NodeProto], level: _Level) -> list[NodeProto]:
         made: list[NodeProto] = []
         for node in nodes:
             made.extend(self._node(node, level, len(made)))
-        return made
+        return _patched(made, level.patches) if level.patches else made
 
     def _node(self, node: NodeProto, level: _Level, count: int) -> Sequence[NodeProto]:
         label = level.path + node_label(node, level.places.get(id(node), count))
@@ -62,16 +76,44 @@ class Walk:
         name = layer_name(label, node.op_type, self._taken)
         scope = Scope(level.values, dict(level.ranks), self._opset, name, loc)
         refused = self._selection.refused(label, name)
+        taken = None if refused else self._folded(node, level, scope)
+        if taken is not None:
+            return taken
         result = None if refused else lowering(node, scope)
         if isinstance(result, Lowered):
-            self.constants.update((tensor.name, tensor) for tensor in result.constants)
-            self.layers.extend(
-                _layer(part, scope, inside=bool(level.path)) for part in result.parts
-            )
+            self._add(result, scope, level)
             return result.nodes
         if refused or result:
             self._stays(loc, refused or (result.why if result else ""))
         return [node]
+
+    def _folded(self, node: NodeProto, level: _Level, scope: Scope) -> list[NodeProto] | None:
+        """The host's nodes with norms folded into this one's layers; None if none are."""
+        fold = level.folds.get(node.output[0]) if node.output else None
+        if fold is None or level.known is None:
+            return None
+        labels = [link.norm.label for link in fold.links]
+        fold = without(fold, {label: self._selection.excluded(label) for label in labels})
+        made = folded(node, fold, level.known, scope) if fold.links else None
+        if made is None:
+            return None
+        inner = replace(scope, constants=level.values.extended(made.values))
+        result = LOWERINGS[operator(node)](made.node, inner)
+        if not isinstance(result, Lowered):
+            return None
+        self._add(result, inner, level, made)
+        level.patches.update(made.patches)
+        return [*result.nodes, *made.behind]
+
+    def _add(
+        self, result: Lowered, scope: Scope, level: _Level, made: Folded | None = None
+    ) -> None:
+        new = (*result.constants, *(made.constants if made else ()))
+        self.constants.update((tensor.name, tensor) for tensor in new)
+        labels = made.labels if made else ()
+        self.layers.extend(
+            _layer(part, scope, labels, inside=bool(level.path)) for part in result.parts
+        )
 
     def _with_bodies(self, node: NodeProto, level: _Level, label: str) -> NodeProto:
         """The node; the graphs in it, if it has any, are those of the host."""
@@ -88,7 +130,10 @@ class Walk:
     def _body(self, graph: GraphProto, level: _Level, path: str) -> None:
         inner = _level(graph, level.values.inside(graph), level.ranks, path)
         outputs = [value.name for value in graph.output]
-        nodes = needed(self._take(list(graph.node), inner), outputs)
+        given = list(graph.node)
+        if has_norms(given):
+            inner = _with_folds(inner, given, outputs, Known(inner.values, {}, dict(inner.ranks)))
+        nodes = needed(self._take(given, inner), outputs)
         used = {*outputs}.union(*((*node.input, *captured(node)) for node in nodes))
         kept = [copied(node) for node in nodes]
         tensors = [copied(tensor) for tensor in graph.initializer if tensor.name in used]
@@ -114,7 +159,20 @@ def _level(
     return _Level(values, {**around, **ranks(graph)}, places, path)
 
 
-def _layer(part: Part, scope: Scope, *, inside: bool) -> LinearLayer:
+def _with_folds(
+    level: _Level, nodes: Sequence[NodeProto], outputs: Sequence[str], known: Known
+) -> _Level:
+    return replace(level, folds=planned(nodes, outputs, known, level.path), known=known)
+
+
+def _patched(
+    nodes: Sequence[NodeProto], patches: Mapping[int, NodeProto | None]
+) -> list[NodeProto]:
+    new = (patches.get(id(node), node) for node in nodes)
+    return [node for node in new if node is not None]
+
+
+def _layer(part: Part, scope: Scope, folds: tuple[str, ...], *, inside: bool) -> LinearLayer:
     binding = scope.binding(part.suffix if part.slot[1] == 1 else part.shared)
     return LinearLayer(
         scope.layer + part.suffix,
@@ -130,6 +188,7 @@ def _layer(part: Part, scope: Scope, *, inside: bool) -> LinearLayer:
             view=part.view,
         ),
         replace(scope.loc, tensor=part.tensor),
+        folds=folds,
     )
 
 

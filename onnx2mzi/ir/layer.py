@@ -97,6 +97,7 @@ class LinearLayer:
     the chip does, applied in order (the first meets the inputs; between two grids light is
     detected and sent again). Before tiling `grids` is empty. `uses` is the
     number of vectors in one inference (a batch of 1 where that is open), None if unknown.
+    `folds` names nodes of the model whose work the weight does as well (batch normalizations).
     """
 
     name: str
@@ -105,6 +106,7 @@ class LinearLayer:
     loc: Loc
     grids: tuple[TileGrid, ...] = field(default=())
     uses: int | None = None
+    folds: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_matrix(self.weight))

@@ -15,6 +15,7 @@
         [more [-2]] [at [-3: 0]] [part 0 of 2]          // what else a view has
         [window kernel [3] strides [1] dilations [1] pads [1, 1] [same "upper"]]
       uses 1                                            // if known
+      folds ["/0/BatchNormalization"]                   // if there are any
       weight f64[64, 64] @weight[0:4096]
       grid 64 x 64 {
         tile mesh {                                     // or dense, factored
@@ -154,6 +155,9 @@ class _Parser(Reader):
         self.expect("operand")
         operand = self.operand()
         uses = self.integer("a number of uses") if self.accept("uses") else None
+        folds: list[str] = []
+        if self.accept("folds"):
+            folds = self.listed(lambda: self.string("a node"))
         self.expect("weight")
         weight = self.matrix()
         grids: list[TileGrid] = []
@@ -161,7 +165,7 @@ class _Parser(Reader):
             grids.append(self.grid())
         if not self.accept("}"):
             self.fail("'grid' or '}'")
-        return LinearLayer(name, weight, operand, loc, tuple(grids), uses)
+        return LinearLayer(name, weight, operand, loc, tuple(grids), uses, tuple(folds))
 
     def operand(self) -> Operand:
         source = self.string("the host tensor")

@@ -151,6 +151,7 @@ class _Printer:
             _loc(layer.loc),
             _operand(layer.operand),
             *([] if layer.uses is None else [f"uses {layer.uses}"]),
+            *([f"folds [{', '.join(map(quoted, layer.folds))}]"] if layer.folds else []),
             f"weight {self.array(layer.weight, 'weight')}",
         ]
         for grid in layer.grids:

@@ -78,7 +78,9 @@ def layer_row(emission: Emission, layer: LinearLayer) -> Row:
         "tensor": layer.loc.tensor,
         "rows": shape[0],
         "columns": shape[1],
+        "complex": bool(np.iscomplexobj(layer.weight)),
         "uses": layer.uses,
+        "folds": list(layer.folds),
         "tiles": sum(len(grid.tiles) for grid in layer.grids),
         **_counts(
             emission.reference.get(layer.name),
