@@ -24,6 +24,8 @@ Bools = npt.NDArray[np.bool_]
 TilePlans = tuple[ColumnPlan, ColumnPlan]
 # The sign of the phase decides on the arm.
 CHOSEN = -1
+# A kind of `Heaters.source`.
+OUT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,13 +49,15 @@ class Slots:
     """Where H heaters can be, in the order of `Heaters`; its fields but for these.
 
     `upper_y_um` is the height of the upper arm, `apart_um` how far below it the lower one is,
-    `phase` the index into `tile_phases_rad`; the arm in `source` may be `CHOSEN`.
+    `phase` the index into `tile_phases_rad`; the arm in `source` may be `CHOSEN`, and a `pair`
+    has a heater on both.
     """
 
     bank: Ints
     upper_y_um: Real
     apart_um: Real
     phase: Ints
+    pair: Bools
     source: Ints
     bank_x_um: Real
     signal_left: Bools
@@ -114,7 +118,7 @@ def slots_of(
     for part in (*v, row, *u):
         found.append(_slots(part, before))
         before += len(part.state)
-    x, y, apart, phase, source = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    x, y, apart, phase, pair, source = (np.concatenate(parts) for parts in zip(*found, strict=True))
     source = source.reshape(-1, 4)
     left = source[:, 1] != 0
     bank_x, first, bank = np.unique(np.round(x, 4), return_index=True, return_inverse=True)
@@ -123,7 +127,14 @@ def slots_of(
     # MZIs of a column share no row: their order is the same on either arm.
     order = np.lexsort((-height, bank))
     return Slots(
-        bank[order], y[order], apart[order], phase[order], source[order], bank_x, left[first]
+        bank=bank[order],
+        upper_y_um=y[order],
+        apart_um=apart[order],
+        phase=phase[order],
+        pair=pair[order],
+        source=source[order],
+        bank_x_um=bank_x,
+        signal_left=left[first],
     )
 
 
@@ -155,8 +166,8 @@ def _mesh_rows(mesh: Mesh, edges: Real, plan: ColumnPlan, pitch: float, block: i
     ]
 
 
-def _slots(row: _Row, before: int) -> tuple[Real, Real, Real, Ints, Ints]:
-    """x, upper y, distance of the arms, phase and source of the heaters of these shifters."""
+def _slots(row: _Row, before: int) -> tuple[Real, Real, Real, Ints, Bools, Ints]:
+    """x, upper y, distance of the arms, phase, pair and source of these shifters' heaters."""
     heated = np.flatnonzero(row.state == ShifterState.ACTIVE)
     if row.drive is Drive.PUSH_PULL:
         k, arm = np.repeat(heated, 2), np.tile([0, 1], len(heated))
@@ -165,4 +176,5 @@ def _slots(row: _Row, before: int) -> tuple[Real, Real, Real, Ints, Ints]:
         k, arm = heated, np.full(len(heated), which)
     count = len(k)
     source = np.stack([np.full(count, row.block), np.full(count, row.kind), k, arm], axis=1)
-    return row.x[k], row.y[k], np.full(count, row.apart), k + before, source
+    pair = np.full(count, row.drive is Drive.PUSH_PULL)
+    return row.x[k], row.y[k], np.full(count, row.apart), k + before, pair, source

@@ -4,7 +4,8 @@ Heaters that lie above each other form a bank. Between two banks lie, left to ri
 wires of the left bank, a ground bus, and the signal wires of the right bank, as far as each is
 there: phi heaters have their signals on the left and ground on the right, theta heaters the
 other way round, so a column's two banks share a bus. The upper half of a bank's signals leaves
-northwards, the rest southwards; the outermost heater takes the nearest track. Everything here
+northwards, the rest southwards; the outermost heater takes the nearest track. A bus is as wide as
+its heaters need (see tech.buses), as far as there is room. Everything here
 follows from the program, its places and the technology; but for the stubs of the heaters, and for
 bumps, it does not depend on which arm a heater is on, so that tiles that differ in their phases
 alone share it (`Wirer`).
@@ -12,13 +13,15 @@ alone share it (`Wirer`).
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
 from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.physics.arrays import Real
+from onnx2mzi.pipeline.chip import Alike, structure
 from onnx2mzi.pipeline.heaters import (
+    OUT,
     Bools,
     Heaters,
     Ints,
@@ -30,12 +33,11 @@ from onnx2mzi.pipeline.heaters import (
     tile_plans,
 )
 from onnx2mzi.tech import PadStyle, Technology
+from onnx2mzi.tech.buses import bus_needs
 from onnx2mzi.tech.escape import Escape, escape, field_um
-from onnx2mzi.tech.geometry import cells, heated_um
+from onnx2mzi.tech.geometry import bus_room_um, cells, heated_um
 
 NO_PAD = -1
-# As many plans are kept for the tiles to come.
-PLANS_KEPT = 8
 
 
 def tile_rows(tile: MeshTile) -> int:
@@ -121,26 +123,17 @@ class Wiring:
 
 
 class Wirer:
-    """Wires the tiles of a chip; keeps the last few plans, for most tiles are alike.
-
-    The same arguments give the same result, whatever was wired before.
-    """
+    """Wires the tiles of a chip; keeps the last few plans, for most tiles are alike."""
 
     def __init__(self, technology: Technology) -> None:
         self.technology = technology
-        self._plans: dict[bytes, PadPlan] = {}
+        self._plans = Alike[PadPlan]()
 
     def plan(self, tile: MeshTile, places: Mapping[str, BlockPlacement]) -> PadPlan:
         """Where the pads are, and which heater each one drives."""
         edges = [places[name].column_x_um.tobytes() for name in "vsu"]
-        key = b"".join([structure(tile, self.technology), *edges])
-        found = self._plans.get(key)
-        if found is None:
-            found = pad_plan(tile, places, self.technology)
-            if len(self._plans) >= PLANS_KEPT:
-                self._plans.pop(next(iter(self._plans)))
-            self._plans[key] = found
-        return found
+        key = b"".join([wired_alike(tile, self.technology), *edges])
+        return self._plans.of(key, partial(pad_plan, tile, places, self.technology))
 
     def wiring(self, tile: MeshTile, places: Mapping[str, BlockPlacement]) -> Wiring:
         """All wires and pads of a placed tile."""
@@ -159,19 +152,12 @@ class Wirer:
         )
 
 
-def structure(tile: MeshTile, technology: Technology) -> bytes:
-    """Everything of a tile without places that its `PadPlan` depends on: equal ones are alike."""
-    parts: list[bytes] = []
-    for mesh in (tile.v, tile.u):
-        parts += [f"{mesh.ports} {len(mesh)} {mesh.drive} ".encode()]
-        arrays = (mesh.column, mesh.port, mesh.theta_state, mesh.phi_state, mesh.out_state)
-        parts += [array.tobytes() for array in arrays]
-    sigma = tile.sigma
-    parts += [f"{len(sigma)} {sigma.drive} {tile_rows(tile)} ".encode(), sigma.state.tobytes()]
-    if technology.pads.style is PadStyle.BUMP:
-        # Bumps lie beside the heaters, on whichever arm those are.
-        parts.append((tile_phases_rad(tile) < 0).tobytes())
-    return b"".join(parts)
+def wired_alike(tile: MeshTile, technology: Technology) -> bytes:
+    """The structure of a tile, and what else its `PadPlan` depends on beside its places."""
+    if technology.pads.style is not PadStyle.BUMP:
+        return structure(tile)
+    # Bumps lie beside the heaters, on whichever arm those are.
+    return structure(tile) + (tile_phases_rad(tile) < 0).tobytes()
 
 
 def tile_wiring(
@@ -188,7 +174,7 @@ def pad_plan(
     plans = tile_plans(tile, technology)
     slots, rows = slots_of(tile, places, technology, plans), tile_rows(tile)
     heaters = on_arms(slots, tile)
-    tracks = _tracks(heaters, technology, rows)
+    tracks = _tracks(heaters, slots, technology, rows)
     if technology.pads.style is PadStyle.BUMP:
         return _bumped(heaters, slots, tracks, technology, rows)
     left_um, right_um = _extent_um(places, technology, plans)
@@ -213,14 +199,14 @@ def pad_field_um(
     """The least width that the pads of a tile take; its places may still move along x."""
     if technology.pads.style is PadStyle.BUMP:
         return 0.0
-    heaters = on_arms(slots_of(tile, places, technology, plans), tile)
-    tracks = _tracks(heaters, technology, tile_rows(tile))
+    slots = slots_of(tile, places, technology, plans)
+    tracks = _tracks(on_arms(slots, tile), slots, technology, tile_rows(tile))
     return max(field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tracks:
-    """Vertical wires: H signals in the heaters' order, then one bus a gap that has one.
+    """Vertical wires: H signals in the heaters' order, then the buses, or their two parts.
 
     `north` and `south` index the wires that leave there, by ascending x; `up` marks the former;
     `bus` (H,) is the bus of each heater, a wire.
@@ -236,7 +222,7 @@ class _Tracks:
     south: Ints
 
 
-def _tracks(heaters: Heaters, technology: Technology, rows: int) -> _Tracks:
+def _tracks(heaters: Heaters, slots: Slots, technology: Technology, rows: int) -> _Tracks:
     routing, space = technology.routing, technology.rules.metal_space_um
     step, section = routing.track_um + space, heated_um(technology)
     bank, count = heaters.bank, len(heaters.bank_x_um)
@@ -256,32 +242,58 @@ def _tracks(heaters: Heaters, technology: Technology, rows: int) -> _Tracks:
         used = bump_um(heaters, technology) + space
     from_left = np.concatenate([[0.0], np.where(heaters.signal_left, 0.0, used)])
     from_right = np.concatenate([np.where(heaters.signal_left, used, 0.0), [0.0]])
-    # The outermost gaps are as wide as a bus needs, and its rounding to the grid.
-    grid = 2 * technology.grid_um
-    least = 2 * (space + grid) + routing.bus_um
-    ends = heaters.bank_x_um + section
-    high = np.append(heaters.bank_x_um, ends[-1:] + least) - from_right[: count + 1]
-    low = np.append(heaters.bank_x_um[:1] - least, ends) + from_left[: count + 1]
-    middle = (low + high) / 2 if count else np.zeros(1)
-    middle = np.round(np.round(middle / grid) * grid, 6)
     gap = np.arange(count) + heaters.signal_left
     gaps, which = np.unique(gap, return_inverse=True)
-    bus = len(bank) + which.ravel()[bank]
+    group = which.ravel()[bank].astype(np.int64)
     pitch = cells(technology).pitch_um
     top, bottom = pitch / 2, pitch / 2 - rows * pitch
-    # Buses leave in turns, so that neither side gets all their pads.
-    bus_up = np.arange(len(gaps)) % 2 == 0
+    arm = slots.source[:, 3]
+    needs = bus_needs(
+        technology,
+        group=group,
+        groups=len(gaps),
+        high_um=slots.upper_y_um - np.where(arm == 1, slots.apart_um, 0.0),
+        low_um=slots.upper_y_um - np.where(arm != 0, slots.apart_um, 0.0),
+        pair=slots.pair,
+        top_um=top,
+        bottom_um=bottom,
+        free_um=bus_room_um(technology),
+    )
+    # Beside the outermost banks lies a stage, or what `place` leaves for the least bus.
+    grid = 2 * technology.grid_um
+    behind = len(bank) and slots.source[-1, 1] == OUT
+    free = [bus_room_um(technology), routing.bus_um if behind else bus_room_um(technology)]
+    least = [2 * (space + grid) + width for width in free]
+    ends = heaters.bank_x_um + section
+    high = np.append(heaters.bank_x_um, ends[-1:] + least[1]) - from_right[: count + 1]
+    low = np.append(heaters.bank_x_um[:1] - least[0], ends) + from_left[: count + 1]
+    middle = (low + high) / 2 if count else np.zeros(1)
+    middle = np.round(np.round(middle / grid) * grid, 6)
+    # The parts of the buses: those that leave northwards, then the others.
+    norths, souths = np.flatnonzero(needs.north_um), np.flatnonzero(needs.south_um)
+    parts = np.concatenate([norths, souths])
+    bus_up = np.arange(len(parts)) < len(norths)
+    needed = np.where(bus_up, needs.north_um[parts], needs.south_um[parts])
+    room = (high - low - 2 * (space + grid))[gaps] if count else np.zeros(0)
+    needed = np.maximum(np.minimum(needed, room[parts]), routing.bus_um)
+    part = np.zeros((2, len(gaps)), np.int64)
+    part[bus_up.astype(np.int64), parts] = np.arange(len(parts))
     ups = np.concatenate([up, bus_up])
-    x = np.concatenate([x, middle[gaps]])
+    x = np.concatenate([x, middle[gaps][parts]])
     wide = np.arange(len(x)) >= len(bank)
     order = np.argsort(x, kind="stable")
     return _Tracks(
         x_um=np.round(x, 6),
         wide=wide,
-        width_um=np.where(wide, routing.bus_um, routing.track_um),
+        width_um=np.concatenate(
+            [
+                np.full(len(bank), routing.track_um),
+                np.round(np.floor(needed / grid + 1e-6) * grid, 6),
+            ]
+        ),
         up=ups,
         to_um=np.where(ups, top, bottom),
-        bus=bus,
+        bus=len(bank) + part[needs.up.astype(np.int64), group],
         north=order[ups[order]],
         south=order[~ups[order]],
     )
@@ -342,7 +354,7 @@ def boxes_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> Real:
         pitch = cells(technology).pitch_um
         ends = ((tracks.north, pitch / 2, 1), (tracks.south, pitch / 2 - plan.rows * pitch, -1))
         for made, (side, base, sign) in zip(plan.escapes, ends, strict=True):
-            x, width = tracks.x_um[side], tracks.width_um[side]
+            x, width = tracks.x_um[side], escape_width_um(tracks.width_um[side], technology)
             boxes += _escape_boxes(made, x, width, base, sign, technology)
     return np.asarray(np.round(np.concatenate(boxes), 6), np.float64)
 
@@ -362,7 +374,7 @@ def _escaped(
     pad_of = np.full(len(tracks.x_um), NO_PAD)
     wide = []
     for side, base, sign in ((tracks.north, top, 1), (tracks.south, bottom, -1)):
-        x, width = tracks.x_um[side], tracks.width_um[side]
+        x, width = tracks.x_um[side], escape_width_um(tracks.width_um[side], technology)
         made = escape(technology, x, width, tracks.wide[side], left_um=left_um, right_um=right_um)
         escapes.append(made)
         half = technology.pads.size_um / 2
@@ -382,6 +394,11 @@ def _escaped(
         escapes=tuple(escapes),
         rows=rows,
     )
+
+
+def escape_width_um(width_um: Real, technology: Technology) -> Real:
+    """Width of wires between the mesh and their pads, shape (W,): at most a pad's."""
+    return np.minimum(width_um, technology.pads.size_um)
 
 
 def _escape_boxes(

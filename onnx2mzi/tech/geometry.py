@@ -18,8 +18,10 @@ from math import ceil, sqrt
 import numpy as np
 
 from onnx2mzi.physics.arrays import Flags, Index, Real
+from onnx2mzi.physics.electric import heater_current_ma
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms
 from onnx2mzi.tech.bends import SBend, bump_angle_rad, s_bend
+from onnx2mzi.tech.buses import needed_um
 from onnx2mzi.tech.technology import CrossKind, PadStyle, Technology
 
 
@@ -188,6 +190,14 @@ def plan_columns(
     next_phi = np.append(phi_heaters[1:], out_heaters)
     room = np.where(crosses, 0.0, sizes.stage_um)
     corridor = np.maximum(corridors_um(technology, theta_heaters, next_phi) - room, 0.0) * present
+    phi_um = _sections(technology, sizes, phi_heaters, phi_trims) * present
+    buses = _buses_um(technology, ports, theta_heaters) * (phi_heaters == 0)
+    if count > 1 and technology.pads.style is PadStyle.EDGE:
+        # From one column's theta to the next: signals, and the bus of the next.
+        needed = corridors_um(technology, theta_heaters, np.zeros(count))[:-1] + buses[1:]
+        needed += technology.rules.metal_space_um + 4 * technology.grid_um
+        there = body[:-1] + phi_um[1:] + body[1:]
+        corridor[:-1] = np.maximum(corridor[:-1], (needed - there) * (buses[1:] > 0) * present[:-1])
     grid = technology.grid_um
     corridor = np.round(np.ceil(corridor / grid - 1e-6) * grid, 6)
     first = phi_heaters[:1] if count else np.array([out_heaters])
@@ -195,7 +205,7 @@ def plan_columns(
     if technology.pads.style is PadStyle.BUMP and first.any():
         lead = technology.pads.size_um + 2 * technology.rules.metal_space_um
     return ColumnPlan(
-        phi_um=_sections(technology, sizes, phi_heaters, phi_trims) * present,
+        phi_um=phi_um,
         body_um=body,
         theta_um=_sections(technology, sizes, theta_heaters, theta_trims),
         corridor_um=np.asarray(corridor),
@@ -203,6 +213,23 @@ def plan_columns(
         out_um=section_um(technology, out_state),
         lead_um=on_grid(lead, grid),
     )
+
+
+def bus_room_um(technology: Technology) -> float:
+    """Width that a bus has beside every bank of heaters: it lies over a stage."""
+    space = technology.rules.metal_space_um
+    return cells(technology).stage_um - 2 * space - 4 * technology.grid_um
+
+
+def _buses_um(technology: Technology, ports: int, heaters: Real) -> Real:
+    """Width of the bus of `heaters` (L,) spread over the rows; 0 for none."""
+    height_um = ports * cells(technology).pitch_um
+    power = technology.routing.bus_power * technology.p_pi_mw
+    current = heaters * heater_current_ma(power, ohm=technology.heater.ohm)
+    single = needed_um(technology, current, current * height_um / 2)
+    halved = needed_um(technology, current / 2, current / 2 * height_um / 4)
+    width = np.where(single <= bus_room_um(technology), single, halved)
+    return np.where(heaters > 0, np.maximum(width, technology.routing.bus_um), 0.0)
 
 
 def _sections(technology: Technology, sizes: Cells, heaters: Real, trims: Real) -> Real:
