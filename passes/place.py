@@ -6,6 +6,7 @@ and below its rows; all tiles start at the same x, but for those with more pads 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,9 +15,9 @@ from onnx2mzi.errors import FitError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Placement, Program, Stage
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
-from onnx2mzi.pipeline.chip import program_pads
+from onnx2mzi.pipeline.chip import Alike, program_pads
 from onnx2mzi.pipeline.heaters import tile_plans
-from onnx2mzi.pipeline.wiring import pad_field_um, pad_plan, structure, tile_rows
+from onnx2mzi.pipeline.wiring import pad_field_um, pad_plan, tile_rows, wired_alike
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import (
     Cells,
@@ -36,17 +37,15 @@ def place_program(program: Program, technology: Technology) -> Program:
     sizes = cells(technology)
     blocks: list[BlockPlacement] = []
     width, depth = 0.0, 0.0
-    # Most tiles are alike but for their phases, and take the same room.
-    shape, strip = b"", Strip((), 0.0, 0.0, 0.0)
+    known = Alike[Strip]()
     for layer in program.layers:
         for g, grid in enumerate(layer.grids):
             for t, tile in enumerate(grid.tiles):
                 assert isinstance(tile, MeshTile)
                 if blocks:
                     depth += sizes.pitch_um
-                here = structure(tile, technology)
-                if here != shape:
-                    shape, strip = here, tile_strip(tile, technology, sizes)
+                made = partial(tile_strip, tile, technology, sizes)
+                strip = known.of(wired_alike(tile, technology), made)
                 y_um = -depth - strip.above_um - sizes.pitch_um / 2
                 blocks += [
                     replace(block, layer=layer.name, grid=g, tile=t, y_um=y_um)

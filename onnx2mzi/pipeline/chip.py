@@ -1,6 +1,9 @@
 """What a technology makes of a tile: its columns, its worst loss, its pads."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -11,6 +14,48 @@ from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import ColumnPlan, attenuators_um, cells, plan_columns
 from onnx2mzi.tech.paths import attenuator_losses_db, cell_losses_db, column_losses_db
+
+T = TypeVar("T")
+
+
+def mesh_tiles(layer: LinearLayer) -> Iterator[MeshTile]:
+    """The tiles of a layer that have meshes."""
+    for grid in layer.grids:
+        for tile in grid.tiles:
+            if isinstance(tile, MeshTile):
+                yield tile
+
+
+def structure(tile: MeshTile) -> bytes:
+    """All of a tile but its phases and gain: those of equal structure are drawn alike, but for
+    the arms that heaters are on and the lengths that make fixed phases."""
+    parts: list[bytes] = []
+    for mesh in (tile.v, tile.u):
+        parts.append(f"{mesh.ports} {len(mesh)} {mesh.drive} ".encode())
+        arrays = (mesh.column, mesh.port, mesh.theta_state, mesh.phi_state, mesh.out_state)
+        parts += [array.tobytes() for array in arrays]
+    sigma, shape = tile.sigma, (len(tile.outputs), len(tile.inputs))
+    parts += [f"{len(sigma)} {sigma.drive} {shape} ".encode(), sigma.state.tobytes()]
+    return b"".join(parts)
+
+
+class Alike(Generic[T]):
+    """What was made for the last few structures: most tiles of a chip are alike.
+
+    What is made must follow from the key alone, so that nothing but the time depends on what
+    was asked for before.
+    """
+
+    def __init__(self, most: int = 8) -> None:
+        self._most, self._made = most, dict[bytes, T]()
+
+    def of(self, key: bytes, make: Callable[[], T]) -> T:
+        """What `make` returns, or has returned for this key."""
+        if key not in self._made:
+            if len(self._made) >= self._most:
+                self._made.pop(next(iter(self._made)))
+            self._made[key] = make()
+        return self._made[key]
 
 
 def mesh_plan(mesh: Mesh, technology: Technology) -> ColumnPlan:
@@ -67,13 +112,14 @@ def tile_loss_db(tile: MeshTile, technology: Technology) -> float:
 
 def layer_loss_db(layer: LinearLayer, technology: Technology) -> float | None:
     """The worst tile of the layer, in dB: light is detected behind every tile. None: no tiles."""
-    losses = [
-        tile_loss_db(tile, technology)
-        for grid in layer.grids
-        for tile in grid.tiles
-        if isinstance(tile, MeshTile)
-    ]
-    return max(losses, default=None)
+    known = Alike[float]()
+
+    def loss(tile: MeshTile) -> float:
+        # Which MZIs send all light to the other side is all that the phases decide.
+        swaps = (tile.v.theta_rad == 0).tobytes() + (tile.u.theta_rad == 0).tobytes()
+        return known.of(structure(tile) + swaps, lambda: tile_loss_db(tile, technology))
+
+    return max(map(loss, mesh_tiles(layer)), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +140,9 @@ class PadCount:
 
 def layer_pads(layer: LinearLayer) -> PadCount:
     """Pads of all tiles of the layer."""
-    total = PadCount()
-    for grid in layer.grids:
-        for tile in grid.tiles:
-            if isinstance(tile, MeshTile):
-                total += tile_pads(tile)
+    total, known = PadCount(), Alike[PadCount]()
+    for tile in mesh_tiles(layer):
+        total += known.of(structure(tile), partial(tile_pads, tile))
     return total
 
 

@@ -9,14 +9,21 @@ import pytest
 from onnx2mzi.ir import MeshTile, Program
 from onnx2mzi.passes.place import place_program, tile_strip
 from onnx2mzi.physics.shifter import Drive
+from onnx2mzi.pipeline.chip import (
+    Alike,
+    PadCount,
+    layer_loss_db,
+    layer_pads,
+    tile_loss_db,
+    tile_pads,
+)
 from onnx2mzi.pipeline.wiring import (
-    PLANS_KEPT,
     Wirer,
     Wiring,
     numbered_tiles,
     placed_blocks,
-    structure,
     tile_wiring,
+    wired_alike,
 )
 from onnx2mzi.tech import PadStyle, load_technology, technology_names
 from onnx2mzi.tech.geometry import cells
@@ -70,23 +77,37 @@ def test_tiles_that_are_alike_share_a_plan_and_take_the_same_room(
         assert wirer.plan(tile, places) is plan
         if alike:
             assert wirer.plan(other, places) is plan
-            assert structure(tile, technology) == structure(other, technology)
+            assert wired_alike(tile, technology) == wired_alike(other, technology)
             strips = [tile_strip(made, technology, cells(technology)) for made in (tile, other)]
             assert strips[0].height_um == strips[1].height_um
         bare = replace(tile, sigma=replace(tile.sigma, state=np.zeros(len(tile.sigma), np.uint8)))
-        assert (structure(bare, technology) == structure(tile, technology)) == (
+        assert (wired_alike(bare, technology) == wired_alike(tile, technology)) == (
             not tile.sigma.state.any()
         )
 
 
-def test_few_plans_are_kept(make_program: MakeProgram) -> None:
+def test_few_plans_are_kept() -> None:
+    known = Alike[int](most=2)
+    for key, value, expected in (
+        (b"a", 1, 1),
+        (b"b", 2, 2),
+        (b"a", 3, 1),
+        (b"c", 4, 4),
+        (b"a", 5, 5),
+    ):
+        assert known.of(key, lambda value=value: value) == expected  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("drive", Drive)
+def test_the_worst_tile_and_all_pads_are_those_of_the_tiles_one_by_one(
+    make_program: MakeProgram, drive: Drive
+) -> None:
     technology = load_technology("cornerstone_si220")
-    placed = place_program(make_program(1), technology)
-    number, layer, grid, index, tile = next(numbered_tiles(placed))
-    places, wirer = placed_blocks(placed)[layer, grid, index], Wirer(technology)
-    first = wirer.plan(tile, places)
-    for step in range(1, PLANS_KEPT + 1):
-        moved = {k: replace(b, column_x_um=b.column_x_um + step) for k, b in places.items()}
-        wirer.plan(tile, moved)
-    assert number == 0
-    assert wirer.plan(tile, places) is not first
+    for layer in make_program(2, drive=drive).layers:
+        tiles = [tile for grid in layer.grids for tile in grid.tiles if isinstance(tile, MeshTile)]
+        bar = [replace(t, u=replace(t.u, theta_rad=np.zeros(len(t.u)))) for t in tiles]
+        mixed = replace(layer, grids=(replace(layer.grids[0], tiles=(*tiles, *bar, *tiles)),))
+        losses = [tile_loss_db(tile, technology) for tile in (*tiles, *bar)]
+        assert layer_loss_db(mixed, technology) == max(losses, default=None)
+        pads = sum((tile_pads(tile) for tile in (*tiles, *bar, *tiles)), PadCount())
+        assert layer_pads(mixed) == pads
