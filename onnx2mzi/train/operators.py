@@ -168,7 +168,7 @@ def _gather(node: Node, args: Args) -> Tensor:
     axis = axis % x.ndim
     at = torch.where(at < 0, at + x.shape[axis], at)
     found = x.index_select(axis, at.reshape(-1).to(torch.int64))
-    return found.reshape(*x.shape[:axis], *at.shape, *x.shape[axis + 1 :])
+    return found.reshape((*x.shape[:axis], *at.shape, *x.shape[axis + 1 :]))
 
 
 def _reduce(function: str) -> Operator:
@@ -255,7 +255,8 @@ def _dropout(node: Node, args: Args) -> Tensor:
 
 
 def _hard_sigmoid(node: Node, args: Args) -> Tensor:
-    return (node.get("alpha", 0.2) * need(args, 0) + node.get("beta", 0.5)).clamp(0, 1)
+    line: Tensor = node.get("alpha", 0.2) * need(args, 0) + node.get("beta", 0.5)
+    return line.clamp(0, 1)
 
 
 def _gelu(node: Node, args: Args) -> Tensor:

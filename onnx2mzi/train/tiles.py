@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from onnx2mzi.kernels import BalancedMesh, clements_layout, columns_layout, rows_layout
+from onnx2mzi.kernels import BalancedMesh, columns_layout, rows_layout
 from onnx2mzi.physics.arrays import Index, Real
 from onnx2mzi.train.layout import Layout
 
@@ -71,6 +71,47 @@ class Segment:
         return slice(self.start, self.stop)
 
 
+def near_zero_tile(
+    shape: tuple[int, int],
+    *,
+    norm: float,
+    real: bool,
+    spread_rad: float,
+    rng: np.random.Generator,
+    rank: int | None = None,
+    inputs: Index | None = None,
+    outputs: Index | None = None,
+) -> TileStart:
+    """A tile (m, n) whose phases are normal with deviation `spread_rad`: nearly all cross.
+
+    `norm` is about the Frobenius norm of the matrix. `inputs` and `outputs` say which entry lies
+    on which guide (default: in order). An all-cross V sends the last guides to its channels.
+    """
+    m, n = shape
+    rank = min(m, n) if rank is None else rank
+
+    def mesh(ports: int, place: tuple[Index, Index]) -> BalancedMesh:
+        count = len(place[0])
+        theta = spread_rad * rng.standard_normal(count)
+        return BalancedMesh(
+            ports=ports,
+            column=place[0],
+            port=place[1],
+            theta=theta,
+            phi=np.zeros(count) if real else spread_rad * rng.standard_normal(count),
+            out=np.zeros(ports),
+        )
+
+    return TileStart(
+        outputs=np.arange(m, dtype=np.int32) if outputs is None else outputs,
+        inputs=np.arange(n, dtype=np.int32) if inputs is None else inputs,
+        u=mesh(m, columns_layout(m, rank)),
+        amplitude=np.cos(spread_rad * rng.standard_normal(rank) / 2),
+        v=mesh(n, rows_layout(n, rank)),
+        gain=norm / float(np.sqrt(rank)),
+    )
+
+
 def near_zero(
     name: str,
     shape: tuple[int, int],
@@ -83,38 +124,18 @@ def near_zero(
     inputs: Index | None = None,
     outputs: Index | None = None,
 ) -> LayerStart:
-    """A layer of one tile whose phases are normal with deviation `spread_rad`: nearly all cross.
-
-    `norm` is the Frobenius norm of the matrix (m, n). `inputs` and `outputs` say which entry
-    lies on which guide (default: in order). An all-cross V sends the last guides to its channels.
-    """
-    m, n = shape
-    rank = min(m, n) if rank is None else rank
-
-    def mesh(ports: int, place: tuple[Index, Index]) -> BalancedMesh:
-        count = len(place[0])
-        phi = np.zeros(count) if real else spread_rad * rng.standard_normal(count)
-        theta = spread_rad * rng.standard_normal(count)
-        return BalancedMesh(
-            ports=ports,
-            column=place[0],
-            port=place[1],
-            theta=theta,
-            phi=phi,
-            out=np.zeros(ports),
-        )
-
-    v = mesh(n, rows_layout(n, rank) if rank < n else clements_layout(n))
-    u = mesh(m, columns_layout(m, rank) if rank < m else clements_layout(m))
-    tile = TileStart(
-        outputs=np.arange(m, dtype=np.int32) if outputs is None else outputs,
-        inputs=np.arange(n, dtype=np.int32) if inputs is None else inputs,
-        u=u,
-        amplitude=np.cos(spread_rad * rng.standard_normal(rank) / 2),
-        v=v,
-        gain=norm / np.sqrt(rank),
+    """A layer of one `near_zero_tile`."""
+    tile = near_zero_tile(
+        shape,
+        norm=norm,
+        real=real,
+        spread_rad=spread_rad,
+        rng=rng,
+        rank=rank,
+        inputs=inputs,
+        outputs=outputs,
     )
-    return LayerStart(name, (GridStart(m, n, (tile,)),), real)
+    return LayerStart(name, (GridStart(*shape, (tile,)),), real)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,7 +8,8 @@ of many tiles and low rank becomes two matrices in sequence with detection in be
 answers on inputs that were kept back say when to stop. Without data each matrix is kept within
 a relative Frobenius error, by singular values and by single phases.
 
-Methods `truncate` and `magnitude` are what everybody tries first, for comparison.
+Methods `truncate` and `magnitude` are what everybody tries first, for comparison. The methods of
+`onnx2mzi.train.methods` train on phases.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,9 +33,10 @@ from onnx2mzi.passes.prune.fitting import Goal, acceptable, fit
 from onnx2mzi.passes.prune.moments import plain
 from onnx2mzi.passes.prune.split import Sheet, sheets
 from onnx2mzi.passes.prune.thinning import product
+from onnx2mzi.passes.prune.trained import METHODS, Recipe, pruned
 from onnx2mzi.passes.prune.weights import nearest
 from onnx2mzi.physics.arrays import Matrix
-from onnx2mzi.pipeline.base import Budgeted, Context, Effect, Pass, option
+from onnx2mzi.pipeline.base import BoundedDrop, Budgeted, Context, Effect, Pass, option
 from onnx2mzi.pipeline.census import layer_census, reference_phases, tile_shapes
 
 # Bisections of the share that a baseline removes: a resolution of 1/1024.
@@ -161,7 +163,7 @@ def within_budget(program: Program, budget: float) -> Accept:
 
 def judged_by(network: Network, step: "Prune") -> str:
     """How the budget of `step` is judged on these data, for the user."""
-    if step.target and step.method in ("obs", "ports"):
+    if step.target and step.method in ("obs", "ports", *METHODS):
         return f"to {1 - step.target:.2%} of the reference phases, whatever is lost"
     if not network.classifies:
         what = f"the outputs' relative error (no class scores) at most {step.max_drop:g}"
@@ -183,8 +185,8 @@ class Prune(Pass):
     method: str = option(
         "obs",
         "obs: ports, rank and single phases, compensated; ports: without single phases (faster); "
-        "truncate, magnitude: plain baselines",
-        choices=("obs", "ports", "truncate", "magnitude"),
+        "truncate, magnitude: plain baselines; the others train on phases (extra train, --data)",
+        choices=("obs", "ports", "truncate", "magnitude", *METHODS),
     )
     max_drop: float = option(
         0.005,
@@ -208,13 +210,43 @@ class Prune(Pass):
         low=0,
     )
 
+    epochs: float | None = option(
+        None, "training: passes through the data a level; none: 10, more of few samples", low=0.0
+    )
+    batch: int | None = option(
+        None, "training: samples a step; none: a twentieth of the samples, 32 to 500", low=1
+    )
+    lr: float = option(0.01, "training: peak rate of the phases", unit="rad", low=0.0)
+    start: str = option(
+        "auto",
+        "training: from the phases of the decomposition, from nearly none, or as suits the method",
+        choices=("auto", "program", "zero"),
+    )
+    objective: str = option(
+        "heaters", "training: what is to become less", choices=("heaters", "power", "drivers")
+    )
+    floor: float = option(
+        0.002, "training: share of each layer's phases that stays", low=0.0, high=1.0
+    )
+    l1: float = option(0.05, "training: L1 norm on phases, a step and unit of lr", low=0.0)
+    distil: float = option(
+        0.5, "training: weight of the original's answers beside the labels", low=0.0, high=1.0
+    )
+    time_limit: float | None = option(
+        None, "training: ends after so long, with the best chip so far", unit="s", low=0.0
+    )
+
     def effect(self, program: Program) -> Effect:
+        if self.method in METHODS:
+            return BoundedDrop(1.0 if self.target else self.max_drop)
         return Budgeted(error=self.budget, drop=1.0 if self.target else self.max_drop)
 
     def run(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
         if context.network is not None:
             context.log(f"prune: {self.method}, {judged_by(context.network, self)}")
+        if self.method in METHODS:
+            return pruned(program, context, self._recipe(program))
         if self.method in ("truncate", "magnitude"):
             accept = (
                 within_budget(program, self.budget)
@@ -250,6 +282,25 @@ class Prune(Pass):
             layers=tuple(
                 replace(layer, grids=drawn(found[layer.name], rules)) for layer in program.layers
             ),
+        )
+
+    def _recipe(self, program: Program) -> Recipe:
+        reference = sum(
+            reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
+        )
+        return Recipe(
+            method=self.method,
+            max_drop=self.max_drop,
+            keep=round((1 - self.target) * reference) if self.target else None,
+            start=self.start,
+            epochs=self.epochs,
+            batch=self.batch,
+            lr=self.lr,
+            objective=self.objective,
+            floor=self.floor,
+            l1=self.l1,
+            distil=self.distil,
+            time_limit_s=self.time_limit,
         )
 
     def _by_weights(self, program: Program, context: Context) -> Program:

@@ -1,0 +1,109 @@
+"""What a method is, and what all of them share: scores, masks, floors."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from onnx2mzi.train.loop import Trainer
+from onnx2mzi.train.methods import TABLE
+from onnx2mzi.train.network import PhaseNetwork
+
+
+class Objective(StrEnum):
+    """What is to become less."""
+
+    HEATERS = "heaters"
+    POWER = "power"
+    DRIVERS = "drivers"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a method is given: epochs of training for every level that it is asked for, the
+    objective, and the share of each layer's phases that stays whatever happens."""
+
+    epochs: float = 10.0
+    objective: Objective = Objective.HEATERS
+    floor: float = 0.002
+    l1: float = 0.05
+
+    def floors(self, network: PhaseNetwork) -> dict[str, int]:
+        """Fewest heaters of every layer."""
+        return {
+            name: min(
+                spot.stop - spot.start, max(1, math.ceil(self.floor * (spot.stop - spot.start)))
+            )
+            for name, spot in network.spots.items()
+        }
+
+
+class Method(Protocol):
+    """A way to fewer heaters. One instance serves one network; `shrink` may be called again with
+    fewer heaters, and goes on from what it left."""
+
+    def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
+        """Prune to at most `keep` heaters, and train."""
+
+
+def method(name: str) -> Method:
+    """The method of this name."""
+    module, _, attribute = TABLE[name].partition(":")
+    made: Method = getattr(import_module(module), attribute)()
+    return made
+
+
+def magnitude(network: PhaseNetwork) -> Tensor:
+    """|phase| of heaters that are there, taken the short way round; 0 of others. (P,)"""
+    phase = network.phase.detach()
+    size = torch.remainder(phase + torch.pi, 2 * torch.pi).sub(torch.pi).abs()
+    return torch.where(network.alive, size, torch.zeros_like(size))
+
+
+def highest(score: Tensor, keep: int, network: PhaseNetwork, floors: dict[str, int]) -> Tensor:
+    """The mask (P,) of the `keep` highest scores, each layer with no fewer than its floor.
+
+    Scores below 0 never stay.
+    """
+    score = score.detach().clone()
+    for name, spot in network.spots.items():
+        part = score[spot]
+        best = torch.topk(part, min(floors[name], len(part))).indices
+        part[best] = torch.where(part[best] >= 0, torch.inf, part[best])
+    count = min(max(keep, sum(floors.values())), int((score >= 0).sum()))
+    mask = torch.zeros(len(score), dtype=torch.bool)
+    mask[torch.topk(score, count).indices] = True
+    return mask
+
+
+def by_layer(score: Tensor, share: float, network: PhaseNetwork, floors: dict[str, int]) -> Tensor:
+    """The mask of the highest scores of each layer by itself: `share` of its heaters stay."""
+    mask = torch.zeros(len(score), dtype=torch.bool)
+    for name, spot in network.spots.items():
+        there = network.alive[spot]
+        count = max(round(share * int(there.sum())), min(floors[name], int(there.sum())))
+        part = torch.where(there, score[spot], torch.full_like(score[spot], -1.0))
+        mask[spot.start + torch.topk(part, count).indices] = True
+    return mask
+
+
+def levels(now: int, keep: int, share: float) -> Iterator[int]:
+    """Numbers of heaters on the way from `now` down to `keep`, each at least `share` of the one
+    before, in equal ratios; nothing if `keep` is not below `now`."""
+    if keep >= now:
+        return
+    rounds = max(math.ceil(math.log(keep / now) / math.log(share) - 1e-9), 1)
+    for k in range(1, rounds + 1):
+        yield round(now * (keep / now) ** (k / rounds))
+
+
+def norm_moved(before: dict[str, Tensor], after: dict[str, Tensor]) -> float:
+    """|dW| / |W| over all layers."""
+    moved = sum(float((after[name] - w).abs().square().sum()) for name, w in before.items())
+    whole = sum(float(w.abs().square().sum()) for w in before.values())
+    return math.sqrt(moved / max(whole, 1e-300))

@@ -1,0 +1,60 @@
+"""`soft-l1`: an L1 norm on the phases, and condemned phases that are shrunk rather than cut.
+
+The number that may stay falls geometrically over the first half of a training; phases beyond it
+(the smallest at the time) lose 5 % a step, and may come back by their gradient; they are cut when
+the rate starts to fall. The norm is taken by soft thresholds behind every step (a proximal step),
+so that it does not pass through Adam's normalisation.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from onnx2mzi.train.loop import At, Trainer
+from onnx2mzi.train.methods.base import Objective, Task, highest, magnitude
+from onnx2mzi.train.schedules import hold_then_cosine
+
+# Shares of the training at which the number has fallen, and at which what is condemned is cut.
+FALLEN = 0.5
+CUT = 0.6
+SHRINK = 0.95
+EVERY = 5
+
+
+@dataclass
+class SoftL1:
+    """See the module."""
+
+    def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
+        network, floors = trainer.network, task.floors(trainer.network)
+        now = network.phases_active
+        condemned = torch.zeros_like(network.alive)
+        # Power is what the norm measures.
+        l1 = task.l1 * (2.0 if task.objective is Objective.POWER else 1.0)
+
+        def hook(trainer: Trainer, at: At) -> None:
+            nonlocal condemned
+            if at.share >= CUT:
+                if network.phases_active > keep:
+                    mask = highest(_score(trainer), keep, network, floors)
+                    trainer.keep(mask & network.alive)
+                return
+            count = round(now * (keep / now) ** min(at.share / FALLEN, 1.0))
+            if at.step % EVERY == 0:
+                condemned = ~highest(_score(trainer), count, network, floors) & network.alive
+            with torch.no_grad():
+                phase = network.phase
+                phase.copy_(torch.sign(phase) * torch.relu(phase.abs() - l1 * at.rate))
+                phase[condemned] *= SHRINK
+
+        trainer.fit(
+            task.epochs, schedule=hold_then_cosine(CUT), hook=hook, what=f"soft-l1 to {keep}"
+        )
+        if network.phases_active > keep:
+            trainer.keep(highest(_score(trainer), keep, network, floors) & network.alive)
+
+
+def _score(trainer: Trainer) -> torch.Tensor:
+    network = trainer.network
+    score = magnitude(network)
+    return torch.where(network.alive, score, torch.full_like(score, -1.0))
