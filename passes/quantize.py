@@ -1,7 +1,7 @@
 """`quantize`: every heater is set to a code that its driver has.
 
 Rounding `nearest` moves every heater to the nearest code. `sequential` rounds the thetas and
-attenuators of a real tile one by one and lets those still free make up for it (see
+attenuators of a real layer's tile one by one and lets those still free make up for it (see
 `passes.rounding`), in the metric of the layer's inputs where there are data. Passive phases that
 compensate common phases are drawn for the rounded thetas, so they add no error.
 """
@@ -206,8 +206,8 @@ def rounded_layer(
             found = tile
             if isinstance(tile, MeshTile):
                 found = rounded_tile(tile, code, rules)
-                if rounding is Rounding.SEQUENTIAL:
-                    entering = np.asarray(inputs[tile.inputs].real)
+                if rounding is Rounding.SEQUENTIAL and not np.iscomplexobj(layer.weight):
+                    entering = np.asarray(inputs[tile.inputs], np.float64)
                     moment = entering @ entering.T / entering.shape[1]
                     other = sequential_tile(tile, moment, code, rules)
                     if other is not None and _moved(tile, other) <= tile_error(tile, code):

@@ -29,7 +29,7 @@ from onnx2mzi.ir import (
     View,
     Window,
 )
-from onnx2mzi.physics.arrays import Flags, Real
+from onnx2mzi.physics.arrays import Flags, Matrix, Real
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, ShifterState
 
@@ -172,10 +172,12 @@ def _layer(rng: np.random.Generator, k: int, stage: Stage, drive: Drive) -> Line
         TileGrid(after.columns if after else grid.rows, grid.columns, grid.tiles)
         for grid, after in zip(grids, (*grids[1:], None), strict=True)
     )
-    weight = rng.normal(size=(grids[-1].rows, grids[0].columns))
+    weight: Matrix = rng.normal(size=(grids[-1].rows, grids[0].columns))
+    if rng.random() < 0.3:
+        weight = np.asarray(weight + 1j * weight, np.complex128)
     return LinearLayer(
         name=f"fc{k}",
-        weight=weight + 1j * weight if rng.random() < 0.3 else weight,
+        weight=weight,
         operand=Operand(
             f"h{k}",
             int(rng.choice([-1, -2])),
@@ -183,6 +185,7 @@ def _layer(rng: np.random.Generator, k: int, stage: Stage, drive: Drive) -> Line
             k % 2 == 0,
             "float32",
             view=_view(rng, weight.shape[1]) if rng.random() < 0.5 else View(),
+            parts=["stacked", "interleaved"][k % 2] if np.iscomplexobj(weight) else "",
         ),
         loc=Loc("net.onnx", f"/net/{k}/Gemm", "Gemm", f"net.{k}.weight"),
         grids=grids,
@@ -209,7 +212,10 @@ def random_program(seed: int, stage: Stage = Stage.MESH, drive: Drive | None = N
         rng.bytes(40),
         (TensorSpec("x", "float32", ("N", None, 4)),),
         (TensorSpec("y", "float32", ("N", 10)),),
-        (Electronic(Loc(node="conv"), "the kernel is no constant"),),
+        (
+            Electronic(Loc(node="conv"), "the kernel is no constant"),
+            Electronic(Loc(node="abs"), "a modulus", linear=False),
+        ),
     )
     return Program(
         name="net",

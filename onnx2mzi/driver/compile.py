@@ -99,9 +99,11 @@ def imported(model: Model, options: Options) -> Program:
         exclude=tuple(options.exclude),
         input_shapes={name: tuple(shape) for name, shape in options.input_shapes.items()},
     )
-    if options.strict and program.host is not None and program.host.electronic:
-        left = "; ".join(f"{item.loc}: {item.why}" for item in program.host.electronic)
-        count = len(program.host.electronic)
+    kept = program.host.electronic if program.host is not None else ()
+    linear = [item for item in kept if item.linear]
+    if options.strict and linear:
+        left = "; ".join(f"{item.loc}: {item.why}" for item in linear)
+        count = len(linear)
         raise FitError(
             f"{count} linear node{'s' if count > 1 else ''} would stay electronic: {left}",
             where="--strict",

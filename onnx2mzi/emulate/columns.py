@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from onnx2mzi.emulate.parts import doubled, vectors
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import LinearLayer, Operand, Window
-from onnx2mzi.physics.arrays import Real
+from onnx2mzi.physics.arrays import Matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,9 @@ class _Axes:
     fixed: tuple[tuple[int, int], ...]
 
 
-def columns(tensor: np.ndarray, layer: LinearLayer, chosen: np.ndarray | None = None) -> Real:
-    """The layer's vectors in a host tensor as columns (n, B), float64, in the tensor's order.
+def columns(tensor: np.ndarray, layer: LinearLayer, chosen: np.ndarray | None = None) -> Matrix:
+    """The layer's vectors in a host tensor as columns (n, B), in the tensor's order; float64, or
+    complex128 if the operand has parts.
 
     `chosen` (B,) are indices of positions; all if None. Raises InputError if the tensor's shape
     is not what the layer needs.
@@ -33,10 +35,14 @@ def columns(tensor: np.ndarray, layer: LinearLayer, chosen: np.ndarray | None = 
         rows = _rows(tensor, operand, where, chosen)
     except (ValueError, IndexError) as error:
         raise _refused(tensor.shape, layer, str(error)) from None
-    if len(rows) != n:
-        message = f"tensor '{operand.source}' holds vectors of {len(rows)}, not {n}"
+    wanted = doubled(n, operand.parts)
+    if len(rows) != wanted:
+        message = f"tensor '{operand.source}' holds vectors of {len(rows)}, not {wanted}"
         raise InputError(message, where=str(layer.loc))
-    return np.ascontiguousarray(rows, np.float64)
+    found = vectors(rows, operand.parts)
+    if operand.parts:
+        return np.ascontiguousarray(found, np.complex128)
+    return np.ascontiguousarray(found, np.float64)
 
 
 def positions(shape: Sequence[int], layer: LinearLayer) -> int:

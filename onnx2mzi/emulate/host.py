@@ -9,6 +9,7 @@ import numpy as np
 from onnx2mzi.emulate.accuracy import relative_error
 from onnx2mzi.emulate.batching import plan, shape_text
 from onnx2mzi.emulate.columns import columns, positions
+from onnx2mzi.emulate.parts import real_form
 from onnx2mzi.emulate.session import Session
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Host, LinearLayer, Operand, TensorSpec
@@ -65,8 +66,8 @@ class HostRunner:
     def layer_inputs(
         self, matrices: Matrices, layers: Sequence[LinearLayer], inputs: Arrays
     ) -> dict[str, np.ndarray]:
-        """Every layer's input vectors as columns, shape (n, B), float64, in the order of the
-        host tensor; B is the samples times the positions at which the layer is used.
+        """Every layer's input vectors as columns, shape (n, B), float64 or complex128, in the
+        order of the host tensor; B is the samples times the positions at which the layer is used.
 
         Of more than `MOST_COLUMNS` (fewer in large networks: see `MOST_ENTRIES`) about that many
         are drawn, always the same. What onnxruntime hands over at a time is bounded as well.
@@ -148,8 +149,8 @@ def _first(specs: Sequence[TensorSpec]) -> list[object]:
 
 def bound(matrix: Matrix, operand: Operand) -> np.ndarray:
     """The array that the host input `operand.binding` takes for a layer's matrix (m, n)."""
-    turned = matrix.T if operand.transposed else matrix
-    return np.ascontiguousarray(turned.real, np.dtype(operand.dtype))
+    real = real_form(matrix, operand.parts)
+    return np.ascontiguousarray(real.T if operand.transposed else real, np.dtype(operand.dtype))
 
 
 def bindings(layers: Sequence[LinearLayer], matrices: Matrices) -> dict[str, np.ndarray]:

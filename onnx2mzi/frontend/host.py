@@ -8,6 +8,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from onnx2mzi import __version__
+from onnx2mzi.emulate.parts import doubled
 from onnx2mzi.errors import InputError
 from onnx2mzi.frontend.tensors import TensorReader
 from onnx2mzi.frontend.validate import captured, with_ir
@@ -87,7 +88,7 @@ def _element(dtype: str) -> int:
 
 
 def _binding(layer: LinearLayer) -> ValueInfoProto:
-    m, n = layer.weight.shape
+    m, n = (doubled(size, layer.operand.parts) for size in layer.weight.shape)
     rows, columns = (n, m) if layer.operand.transposed else (m, n)
     shape = (rows * layer.operand.slot[1], columns)
     return helper.make_tensor_value_info(

@@ -85,6 +85,7 @@ def _imported(
     constants = Constants(initializers, nodes, reader, most=_bound(tensors_of(graph)))
     walk = Walk(model, source.file, opset, selection)
     host_nodes = walk.take(nodes, constants)
+    walk.activations(nodes, constants)
     selection.finish(where)
     if not walk.layers:
         raise _nothing_linear(walk.electronic, where)

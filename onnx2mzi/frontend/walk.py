@@ -6,14 +6,17 @@ from typing import TypeVar
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
+from onnx2mzi.emulate.parts import complex_form
+from onnx2mzi.frontend.activations import activations
 from onnx2mzi.frontend.channels import Known
 from onnx2mzi.frontend.electronic import UNSUPPORTED, hidden, operator
 from onnx2mzi.frontend.fold import Constants
-from onnx2mzi.frontend.folding import Folded, folded
+from onnx2mzi.frontend.folding import folded
 from onnx2mzi.frontend.host import needed, ranks
 from onnx2mzi.frontend.lowerings import LOWERINGS, Lowered, Part, Scope
 from onnx2mzi.frontend.names import layer_name, node_label
 from onnx2mzi.frontend.normalization import Fold, has_norms, planned, without
+from onnx2mzi.frontend.products import Combiner, may_combine
 from onnx2mzi.frontend.select import Selection
 from onnx2mzi.frontend.shapes import inferred_shapes
 from onnx2mzi.frontend.validate import captured
@@ -47,15 +50,33 @@ class Walk:
         self.layers: list[LinearLayer] = []
         self.constants: dict[str, TensorProto] = {}
         self.electronic: list[Electronic] = []
+        # What became one complex product, by the output of the first.
+        self._combined: Mapping[str, tuple[str, ...]] = {}
 
     def take(self, nodes: Sequence[NodeProto], values: Constants) -> list[NodeProto]:
         """The host's nodes for these of the model's graph, in their order."""
-        level = _level(self._model.graph, values, {})
-        if has_norms(nodes):
+        outputs = [value.name for value in self._model.graph.output]
+        told = _ranks(self._model.graph, {})
+        if has_norms(nodes) or may_combine(nodes):
             shapes = inferred_shapes(self._model, nodes, values)
-            outputs = [value.name for value in self._model.graph.output]
-            level = _with_folds(level, nodes, outputs, Known(values, shapes, dict(level.ranks)))
-        return self._take(nodes, level)
+            known = Known(values, shapes, told)
+            found = Combiner(nodes, outputs, known, self._opset).combined(self._wanted)
+            nodes, values = found.nodes, values.extended(found.values)
+            self.constants.update((tensor.name, tensor) for tensor in found.constants)
+            self._combined = found.folds
+            level = _level(self._model.graph, values, told)
+            level = _with_folds(level, nodes, outputs, Known(values, shapes, told))
+            return self._take(nodes, level)
+        return self._take(nodes, _level(self._model.graph, values, told))
+
+    def activations(self, nodes: Sequence[NodeProto], values: Constants) -> None:
+        """List what is made of complex values beside the layers, if there are complex layers."""
+        if any(layer.operand.parts for layer in self.layers):
+            shapes = inferred_shapes(self._model, nodes, values)
+            self.electronic.extend(activations(nodes, values, shapes, self._file))
+
+    def _wanted(self, label: str) -> bool:
+        return not self._selection.refused(label, layer_name(label, "", set()))
 
     def _take(self, nodes: Sequence[NodeProto], level: _Level) -> list[NodeProto]:
         made: list[NodeProto] = []
@@ -81,7 +102,7 @@ class Walk:
             return taken
         result = None if refused else lowering(node, scope)
         if isinstance(result, Lowered):
-            self._add(result, scope, level)
+            self._add(result, scope, level, self._combined.get(node.output[0], ()))
             return result.nodes
         if refused or result:
             self._stays(loc, refused or (result.why if result else ""))
@@ -101,18 +122,15 @@ class Walk:
         result = LOWERINGS[operator(node)](made.node, inner)
         if not isinstance(result, Lowered):
             return None
-        self._add(result, inner, level, made)
+        self.constants.update((tensor.name, tensor) for tensor in made.constants)
+        self._add(result, inner, level, made.labels)
         level.patches.update(made.patches)
         return [*result.nodes, *made.behind]
 
-    def _add(
-        self, result: Lowered, scope: Scope, level: _Level, made: Folded | None = None
-    ) -> None:
-        new = (*result.constants, *(made.constants if made else ()))
-        self.constants.update((tensor.name, tensor) for tensor in new)
-        labels = made.labels if made else ()
+    def _add(self, result: Lowered, scope: Scope, level: _Level, folds: tuple[str, ...]) -> None:
+        self.constants.update((tensor.name, tensor) for tensor in result.constants)
         self.layers.extend(
-            _layer(part, scope, labels, inside=bool(level.path)) for part in result.parts
+            _layer(part, scope, folds, inside=bool(level.path)) for part in result.parts
         )
 
     def _with_bodies(self, node: NodeProto, level: _Level, label: str) -> NodeProto:
@@ -128,7 +146,7 @@ class Walk:
         return kept
 
     def _body(self, graph: GraphProto, level: _Level, path: str) -> None:
-        inner = _level(graph, level.values.inside(graph), level.ranks, path)
+        inner = _level(graph, level.values.inside(graph), _ranks(graph, level.ranks), path)
         outputs = [value.name for value in graph.output]
         given = list(graph.node)
         if has_norms(given):
@@ -153,10 +171,14 @@ def copied(message: _M) -> _M:
 
 
 def _level(
-    graph: GraphProto, values: Constants, around: Mapping[str, int], path: str = ""
+    graph: GraphProto, values: Constants, known: Mapping[str, int], path: str = ""
 ) -> _Level:
     places = {id(node): k for k, node in enumerate(graph.node)}
-    return _Level(values, {**around, **ranks(graph)}, places, path)
+    return _Level(values, known, places, path)
+
+
+def _ranks(graph: GraphProto, around: Mapping[str, int]) -> dict[str, int]:
+    return {**around, **ranks(graph)}
 
 
 def _with_folds(
@@ -174,9 +196,11 @@ def _patched(
 
 def _layer(part: Part, scope: Scope, folds: tuple[str, ...], *, inside: bool) -> LinearLayer:
     binding = scope.binding(part.suffix if part.slot[1] == 1 else part.shared)
+    found = complex_form(part.weight)
+    weight, parts = found or (part.weight, "")
     return LinearLayer(
         scope.layer + part.suffix,
-        part.weight,
+        weight,
         Operand(
             # Values in the body of another node cannot be outputs of the graph.
             "" if inside else part.source,
@@ -186,6 +210,7 @@ def _layer(part: Part, scope: Scope, folds: tuple[str, ...], *, inside: bool) ->
             part.dtype,
             slot=part.slot,
             view=part.view,
+            parts=parts,
         ),
         replace(scope.loc, tensor=part.tensor),
         folds=folds,

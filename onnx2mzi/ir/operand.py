@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 WHOLE = (0, 1)
+STACKED, INTERLEAVED = "stacked", "interleaved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ class Operand:
 
     `slot` (k, count): the host input takes the matrices of `count` layers, alike in shape, one
     below the other; this one is the k-th.
+
+    `parts` says how the host has complex vectors: "stacked", all real parts and then all
+    imaginary ones, or "interleaved", in turns. The matrix it is fed is twice as large then (see
+    `emulate.parts`). "" is a real layer.
     """
 
     source: str
@@ -57,3 +62,4 @@ class Operand:
     dtype: str
     slot: tuple[int, int] = WHOLE
     view: View = field(default_factory=View)
+    parts: str = ""

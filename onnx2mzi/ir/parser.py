@@ -7,13 +7,14 @@
     host u8[812] @host.model[0:812] {                   // only with a host graph
       input "x" "float32" ["N", 64]
       output "y" "float32" [?, 10]
-      electronic "why" loc ...
+      electronic "why" loc ...                          // or activation: not linear
     }
     layer "fc1" {
       loc file "digits.onnx" node "/0/Gemm" op "Gemm" tensor "0.weight"
       operand "x" axis -1 binding "fc1.w" "float32" [transposed] [slot 0 of 2]
         [more [-2]] [at [-3: 0]] [part 0 of 2]          // what else a view has
         [window kernel [3] strides [1] dilations [1] pads [1, 1] [same "upper"]]
+        [parts stacked]                                 // of complex vectors; or interleaved
       uses 1                                            // if known
       folds ["/0/BatchNormalization"]                   // if there are any
       weight f64[64, 64] @weight[0:4096]
@@ -57,7 +58,7 @@ from onnx2mzi.ir.layer import (
 from onnx2mzi.ir.lexer import Source
 from onnx2mzi.ir.location import Loc
 from onnx2mzi.ir.mesh import Attenuators, Mesh
-from onnx2mzi.ir.operand import WHOLE, Operand, View, Window
+from onnx2mzi.ir.operand import INTERLEAVED, STACKED, WHOLE, Operand, View, Window
 from onnx2mzi.ir.placement import BlockPlacement, Placement
 from onnx2mzi.ir.printer import ATTENUATOR_FIELDS, DTYPES, FORM, MZI_FIELDS, OUT_FIELDS
 from onnx2mzi.ir.program import Electronic, Host, Program, Stage, TensorSpec
@@ -111,15 +112,15 @@ class _Parser(Reader):
     def host(self) -> Host:
         self.expect("host")
         model = self.array("u8").tobytes()
-        kinds = {kind: kind for kind in ("input", "output", "electronic")}
+        kinds = {kind: kind for kind in ("input", "output", "electronic", "activation")}
         found: dict[str, list[TensorSpec]] = {"input": [], "output": []}
         electronic: list[Electronic] = []
 
         def line() -> None:
             kind = self.choice(kinds)
-            if kind == "electronic":
+            if kind in ("electronic", "activation"):
                 why = self.string("the reason")
-                electronic.append(Electronic(self.loc(), why))
+                electronic.append(Electronic(self.loc(), why, kind == "electronic"))
             else:
                 found[kind].append(self.spec())
 
@@ -175,8 +176,11 @@ class _Parser(Reader):
         binding = self.string("the host input")
         dtype = self.string("a dtype")
         transposed = self.accept("transposed")
-        slot = self.share("slot")
-        return Operand(source, axis, binding, transposed, dtype, slot, self.view())
+        slot, view = self.share("slot"), self.view()
+        parts = ""
+        if self.accept("parts"):
+            parts = self.choice({word: word for word in (STACKED, INTERLEAVED)})
+        return Operand(source, axis, binding, transposed, dtype, slot, view, parts)
 
     def share(self, what: str) -> tuple[int, int]:
         if not self.accept(what):

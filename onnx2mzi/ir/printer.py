@@ -141,7 +141,9 @@ class _Printer:
         head = f"host u8[{model.size}] {self._refer('host.model', {'': model})}"
         lines = [f"input {_spec(spec)}" for spec in host.inputs]
         lines += [f"output {_spec(spec)}" for spec in host.outputs]
-        lines += [f"electronic {quoted(e.why)} {_loc(e.loc)}" for e in host.electronic]
+        for item in host.electronic:
+            kind = "electronic" if item.linear else "activation"
+            lines.append(f"{kind} {quoted(item.why)} {_loc(item.loc)}")
         yield from _block(head, lines)
 
     # ---- layers and tiles -----------------------------------------------------------------
@@ -260,6 +262,7 @@ def _operand(operand: Operand) -> str:
         f"operand {quoted(operand.source)} axis {operand.axis}"
         f" binding {quoted(operand.binding)} {quoted(operand.dtype)}{turned}"
         f"{_share('slot', operand.slot)}{_view(operand.view)}"
+        f"{f' parts {operand.parts}' if operand.parts else ''}"
     )
 
 

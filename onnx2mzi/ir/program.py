@@ -28,10 +28,12 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class Electronic:
-    """A linear node that stays electronic, and why."""
+    """A node that stays electronic, and why; `linear` unless it is an activation of complex
+    values, which no chip of MZIs computes."""
 
     loc: Loc
     why: str
+    linear: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,6 +255,8 @@ def layer_problems(layer: LinearLayer) -> Problems:
     yield from _finite(where, "the weight", layer.weight)
     rows, columns = layer.weight.shape
     yield from operand_problems(layer.operand, columns, where)
+    if layer.operand.parts and not np.iscomplexobj(layer.weight):
+        yield Problem(where, f"a real weight for vectors of {layer.operand.parts} parts")
     if layer.uses is not None and layer.uses < 1:
         yield Problem(where, f"used {layer.uses} times")
     width = columns

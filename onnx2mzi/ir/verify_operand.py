@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from onnx2mzi.ir.layer import LinearLayer
-from onnx2mzi.ir.operand import Operand, Window
+from onnx2mzi.ir.operand import INTERLEAVED, STACKED, Operand, Window
 from onnx2mzi.ir.problem import Problem, Problems
 
 # More axes than numpy's arrays can have make no sense.
@@ -36,7 +36,9 @@ def _each_once(group: Sequence[LinearLayer]) -> bool:
 
 
 def _fed(layer: LinearLayer) -> tuple[object, ...]:
-    return layer.weight.shape, layer.operand.transposed, layer.operand.dtype
+    twice = 2 if layer.operand.parts else 1
+    shape = tuple(twice * size for size in layer.weight.shape)
+    return shape, layer.operand.transposed, layer.operand.dtype
 
 
 def operand_problems(operand: Operand, columns: int, where: str) -> Problems:
@@ -54,6 +56,8 @@ def operand_problems(operand: Operand, columns: int, where: str) -> Problems:
             yield Problem(where, f"the operand's {what} is {index} of {count}")
     if view.window is not None:
         yield from window_problems(view.window, columns, where)
+    if operand.parts not in ("", STACKED, INTERLEAVED):
+        yield Problem(where, f"the operand's parts are '{operand.parts}'")
     try:
         np.dtype(operand.dtype)
     except TypeError:

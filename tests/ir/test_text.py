@@ -202,7 +202,12 @@ MISTAKES = [
     ('"svd"', "svd", "5:3", "expected a pass in quotes, found 'svd'"),
     ("[1, 2]", "[1, 256]", "7:16", "a byte must be in 0..255, not 256"),
     ("[1, 2]", "[1]", "7:6", "the list has 1 entries, not 2"),
-    ("input", "imput", "8:3", "expected 'input', 'output' or 'electronic', found 'imput'"),
+    (
+        "input",
+        "imput",
+        "8:3",
+        "expected 'input', 'output', 'electronic' or 'activation', found 'imput'",
+    ),
     ("weight f64", "weight f32", "13:10", "expected 'f64' or 'c128', found 'f32'"),
     ("0..2", "0..3", "16:15", "the range has 3 entries, not 2"),
     ("0..2", "#", "16:22", "unexpected '#'"),

@@ -159,6 +159,14 @@ WRONG_LAYERS = [
     (layers(replace(LAYER, weight=np.full((4, 4), np.inf))), "fc: the weight has entries"),
     (layers(replace(LAYER, weight=np.zeros(4))), "fc: the weight has shape (4,)"),
     (
+        layers(replace(LAYER, operand=replace(LAYER.operand, parts="turned"))),
+        "fc: the operand's parts are 'turned'",
+    ),
+    (
+        layers(replace(LAYER, operand=replace(LAYER.operand, parts="stacked"))),
+        "fc: a real weight for vectors of stacked parts",
+    ),
+    (
         layers(replace(LAYER, operand=replace(LAYER.operand, axis=64))),
         "fc: the operand's axes are [64], not in -64..63",
     ),
