@@ -10,6 +10,7 @@ from torch import Tensor
 
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Host, LinearLayer, Operand
+from onnx2mzi.ir.operand import STACKED
 from onnx2mzi.train import operators, recurrent, windows
 from onnx2mzi.train.node import REMEDY, Node, Operator
 
@@ -79,7 +80,7 @@ def bound(operands: Mapping[str, Operand], matrices: Mapping[str, Tensor]) -> di
     slots: dict[str, dict[int, Tensor]] = {}
     for name, operand in operands.items():
         matrix = matrices[name]
-        matrix = matrix.real if matrix.is_complex() else matrix
+        matrix = _real_form(matrix, operand.parts)
         matrix = matrix.T if operand.transposed else matrix
         kind = getattr(torch, operand.dtype)
         slots.setdefault(operand.binding, {})[operand.slot[0]] = matrix.to(kind)
@@ -87,6 +88,17 @@ def bound(operands: Mapping[str, Operand], matrices: Mapping[str, Tensor]) -> di
         name: parts[0] if len(parts) == 1 else torch.cat([parts[k] for k in sorted(parts)])
         for name, parts in slots.items()
     }
+
+
+def _real_form(matrix: Tensor, parts: str) -> Tensor:
+    """As `emulate.parts.real_form`."""
+    if not parts:
+        return matrix.real if matrix.is_complex() else matrix
+    re, im = matrix.real, matrix.imag if matrix.is_complex() else torch.zeros_like(matrix)
+    if parts == STACKED:
+        return torch.cat([torch.cat([re, -im], 1), torch.cat([im, re], 1)])
+    cells = torch.stack([torch.stack([re, -im], -1), torch.stack([im, re], -1)], 1)
+    return cells.reshape(2 * re.shape[0], 2 * re.shape[1])
 
 
 def _needed(nodes: list[NodeProto], outputs: Sequence[str]) -> list[NodeProto]:

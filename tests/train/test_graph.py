@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 torch: Any = pytest.importorskip("torch")
 
 from onnx2mzi.emulate.host import HostRunner, random_inputs  # noqa: E402
+from onnx2mzi.emulate.parts import real_form  # noqa: E402
 from onnx2mzi.errors import InputError  # noqa: E402
 from onnx2mzi.frontend import import_model  # noqa: E402
 from onnx2mzi.train.graph import HostGraph  # noqa: E402
@@ -51,6 +52,16 @@ def network(nodes: list[Any], weights: dict[str, Any], x: list[Any], opset: int 
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("parts", ["stacked", "interleaved"])
+def test_complex_layers(parts: str) -> None:
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((3, 2)) + 1j * rng.standard_normal((3, 2))
+    weights = {"w": real_form(weight, parts).astype(np.float32)}
+    data = network([helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)], weights, ["N", 4])
+    assert np.iscomplexobj(import_model(data).layers[0].weight)
+    assert agreement(data) < 1e-6
 
 
 def test_convolutions_pools_and_shapes() -> None:
