@@ -24,6 +24,7 @@ def inconsistencies(technology: Technology) -> Iterator[Inconsistency]:
     yield from _coupler(technology)
     yield from _layers(technology)
     yield from _dies(technology)
+    yield from _thermal(technology)
 
 
 def _below_rules(tech: Technology) -> Iterator[Inconsistency]:
@@ -145,3 +146,26 @@ def _dies(tech: Technology) -> Iterator[Inconsistency]:
             yield Inconsistency("die", "sizes_um", message, "width and height in um")
     if not tech.die.top_cell.replace("{name}", "").isascii() or not tech.die.top_cell:
         yield Inconsistency("die", "top_cell", "not a GDS cell name", 'for example "Cell0_{name}"')
+
+
+def _thermal(tech: Technology) -> Iterator[Inconsistency]:
+    thermal = tech.thermal
+    trench = (thermal.trench_inner_um, thermal.trench_outer_um, thermal.trench_depth_um)
+    if any(trench):
+        inner, outer, depth = trench
+        if not (tech.heater.width_um / 2 <= inner < outer and depth > 0):
+            yield Inconsistency(
+                "thermal",
+                "trench_inner_um",
+                f"trenches from {inner} to {outer} um, {depth} um deep, beside heaters "
+                f"{tech.heater.width_um} um wide",
+                "half the heater's width <= inner < outer, and a depth; or leave all three out",
+            )
+    half, depth = thermal.undercut_half_width_um, thermal.undercut_depth_um
+    if (half > 0) != (depth > 0):
+        hint = "give both, or none"
+        message = f"an undercut {half} um to either side and {depth} um deep is none"
+        yield Inconsistency("thermal", "undercut_depth_um", message, hint)
+    if depth >= thermal.substrate_um:
+        message = f"an undercut {depth} um deep leaves nothing of {thermal.substrate_um} um"
+        yield Inconsistency("thermal", "undercut_depth_um", message, "less than the substrate")

@@ -71,7 +71,10 @@ def parse_technology(text: str, *, where: str) -> Technology:
             raise reader.unknown(name, "", (_HEAD, *sections))
     head_fields = tuple(f for f in fields(Technology) if f.name not in sections)
     values = reader.table(document, _HEAD, head_fields, hints)
+    optional = {f.name for f in fields(Technology) if f.default is not MISSING}
     for name in sections:
+        if name in optional and name not in document:
+            continue
         section = hints[name]
         table = reader.table(document, name, fields(section), get_type_hints(section))
         values[name] = section(**table)
@@ -139,7 +142,7 @@ class _Reader:
     ) -> dict[str, Any]:
         if section not in document:
             raise InputError(
-                f"section [{section}] is missing", where=self.where, hint="every section is needed"
+                f"section [{section}] is missing", where=self.where, hint="every section but [thermal] is needed"
             )
         table = document[section]
         if not isinstance(table, dict):

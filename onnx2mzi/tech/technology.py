@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Any
 
 from onnx2mzi.physics.shifter import Drive
+from onnx2mzi.physics.stack import ThermalStack
+from onnx2mzi.tech.thermal import Thermal
 
 Layer = tuple[int, int]
 
@@ -191,11 +193,11 @@ class Routing:
     max_ma_per_um: float = field(metadata=number(1e-3, 1e3, "largest current per width of wire"))
     sheet_milliohm: float = field(metadata=number(0.01, 1e5, "sheet resistance of the wires"))
     max_ir_drop_percent: float = field(
-        default=0.25,
+        default=0.5,
         metadata=number(1e-3, 50, "largest rise of a heater's ground, of its voltage for pi"),
     )
     bus_power: float = field(
-        default=0.25,
+        default=0.4,
         metadata=number(0.0, 1, "power a heater, of that for pi, for which buses are made"),
     )
 
@@ -240,11 +242,19 @@ class Technology:
     routing: Routing = field(metadata=meaning("wires"))
     pads: Pads = field(metadata=meaning("pads"))
     die: Die = field(metadata=meaning("dies"))
+    thermal: Thermal = field(default=Thermal(), metadata=meaning("how heat leaves the chip"))
 
     @property
     def p_pi_mw(self) -> float:
         """Power of a heater for a phase of pi."""
         return self.heater.p_pi_mw
+
+    @property
+    def thermal_stack(self) -> ThermalStack:
+        """The layers of the chip as heat sees them."""
+        return self.thermal.stack(
+            heater_width_um=self.heater.width_um, wavelength_um=self.guide.wavelength_um
+        )
 
     @property
     def guide_wavelength_um(self) -> float:
