@@ -1,12 +1,16 @@
-"""Blocks of a tile: every MZI, passing guide and attenuator at its place, with its label."""
+"""Blocks of a tile: every MZI, passing guide and attenuator at its place, port 0 at y = 0.
+
+Labels are drawn apart, so that blocks that differ in their names alone are one cell.
+"""
 
 import gdstk
 import numpy as np
+import numpy.typing as npt
 
-from onnx2mzi.backends.gds.cells import CellBook, Fill, MziKey
+from onnx2mzi.backends.gds.cells import CellBook, Fill, MziKey, place
 from onnx2mzi.errors import VerificationError
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh
-from onnx2mzi.physics.arrays import Flags, Real
+from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms
 from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech.geometry import (
@@ -27,10 +31,33 @@ _PAIRS = (
 _ON_ARM = {Arm.UPPER: 1, Arm.LOWER: 2, Arm.PAIR: 3}
 
 
+def drawn_of(part: Mesh | Attenuators, block: BlockPlacement) -> bytes:
+    """Everything that the drawing of a block depends on but the technology.
+
+    Of a heater's phase the sign, for it decides on the arm; of a fixed one all of it.
+    """
+    if isinstance(part, Mesh):
+        head = f"mesh {part.ports} {len(part)} {part.drive} "
+        arrays: list[Index] = [part.column, part.port]
+        shifters = [
+            (part.theta_rad, part.theta_state),
+            (part.phi_rad, part.phi_state),
+            (part.out_rad, part.out_state),
+        ]
+    else:
+        head, arrays = f"attenuators {len(part)} {part.drive} ", []
+        shifters = [(part.theta_rad, part.state)]
+    drawn = [np.where(state == ShifterState.PASSIVE, rad, rad < 0) for rad, state in shifters]
+    states = [state for _, state in shifters]
+    places = [block.column_x_um, np.array([block.row_pitch_um])]
+    parts = [array.tobytes() for array in (*arrays, *states, *drawn, *places)]
+    return b"".join([head.encode(), *parts])
+
+
 def draw_mesh(
     book: CellBook, cell: gdstk.Cell, mesh: Mesh, block: BlockPlacement, name: str
 ) -> None:
-    """Draw a mesh at its place; `name` is the block's id, labels are `<name>.c<col>.p<port>`.
+    """Draw a mesh in its columns; `name` is the block's id in errors.
 
     Raises VerificationError when the placement is not that of this mesh and technology.
     """
@@ -43,20 +70,20 @@ def draw_mesh(
             hint="place again, with the same technology",
         )
     if len(mesh):
-        _draw_mzis(book, cell, mesh, plan, block, name)
+        _draw_mzis(book, cell, mesh, plan, block)
     _draw_passing(book, cell, mesh, plan, block)
     for c in np.flatnonzero(plan.corridor_um > 0):
         corridor = book.guide_rows(float(plan.corridor_um[c]))
         start = float(edges[c + 1] - plan.corridor_um[c])
-        _rows(cell, corridor, start, block.y_um, mesh.ports, pitch)
-    _draw_out(book, cell, mesh, plan, block, name)
+        _rows(cell, corridor, start, mesh.ports, pitch)
+    _draw_out(book, cell, mesh, plan, block)
 
 
-def _rows(cell: gdstk.Cell, what: gdstk.Cell, x: float, y: float, rows: int, pitch: float) -> None:
+def _rows(cell: gdstk.Cell, what: gdstk.Cell, x: float, rows: int, pitch: float) -> None:
     if rows == 1:
-        cell.add(gdstk.Reference(what, (x, y)))
+        cell.add(gdstk.Reference(what, (x, 0.0)))
     else:
-        cell.add(gdstk.Reference(what, (x, y), rows=rows, spacing=(pitch, -pitch)))
+        cell.add(gdstk.Reference(what, (x, 0.0), rows=rows, spacing=(pitch, -pitch)))
 
 
 def _fills(phase_rad: Real, state: Flags, drive: Drive) -> Flags:
@@ -73,7 +100,6 @@ def _draw_mzis(
     mesh: Mesh,
     plan: ColumnPlan,
     block: BlockPlacement,
-    name: str,
 ) -> None:
     technology, pitch = book.chip.technology, block.row_pitch_um
     column, port = mesh.column, mesh.port
@@ -85,24 +111,10 @@ def _draw_mzis(
     kinds, which = np.unique(
         np.stack([phi, theta, bare, crosses, *lengths], -1), axis=0, return_inverse=True
     )
-    made = [book.mzi(_key(kind)) for kind in kinds.tolist()]
-    x, y = block.column_x_um[column], block.y_um - pitch * port
-    places = zip(which.ravel().tolist(), x.tolist(), y.tolist(), strict=True)
-    cell.add(*[gdstk.Reference(made[k], (left, top)) for k, left, top in places])
-    middle = zip(
-        column.tolist(),
-        port.tolist(),
-        (x + plan.width_um[column] / 2).tolist(),
-        (y - pitch / 2).tolist(),
-        strict=True,
-    )
-    layer, texttype = technology.markers.text
-    cell.add(
-        *[
-            gdstk.Label(f"{name}.c{c}.p{p}", (left, top), layer=layer, texttype=texttype)
-            for c, p, left, top in middle
-        ]
-    )
+    x, y = block.column_x_um[column], -pitch * port
+    for k, kind in enumerate(kinds.tolist()):
+        here = which.ravel() == k
+        place(cell, book.mzi(_key(kind)), x[here], y[here])
     phi_x = block.column_x_um[:-1]
     for state, phase, start, section in (
         (mesh.phi_state, mesh.phi_rad, phi_x, plan.phi_um),
@@ -133,7 +145,7 @@ def _draw_fixed(
     for length in np.unique(section[mesh.column[fixed]]):
         here = fixed[section[mesh.column[fixed]] == length]
         x = start_um[mesh.column[here]]
-        y = np.asarray(block.y_um - block.row_pitch_um * mesh.port[here], np.float64)
+        y = np.asarray(-block.row_pitch_um * mesh.port[here], np.float64)
         for row, sign in ((0, 1), (1, -1)):
             guide_y = np.asarray(y - row * block.row_pitch_um)
             book.fixed(cell, x, guide_y, sign * phase_rad[here] / 2, float(length))
@@ -154,9 +166,8 @@ def _draw_passing(
             theta_um=float(plan.theta_um[c]),
             drive=mesh.drive,
         )
-        left = float(block.column_x_um[c])
-        heights = (block.y_um - block.row_pitch_um * np.flatnonzero(free[c])).tolist()
-        cell.add(*[gdstk.Reference(guide, (left, top)) for top in heights])
+        heights = np.asarray(-block.row_pitch_um * np.flatnonzero(free[c]), np.float64)
+        place(cell, guide, np.full(len(heights), block.column_x_um[c]), heights)
 
 
 def _draw_out(
@@ -165,23 +176,18 @@ def _draw_out(
     mesh: Mesh,
     plan: ColumnPlan,
     block: BlockPlacement,
-    name: str,
 ) -> None:
     """Shifters on single guides behind the last column."""
     if plan.out_um == 0:
         return
     x = float(block.column_x_um[-1])
-    y = block.y_um - block.row_pitch_um * np.arange(mesh.ports, dtype=np.float64)
-    layer, texttype = book.chip.technology.markers.text
+    y = -block.row_pitch_um * np.arange(mesh.ports, dtype=np.float64)
     straight = book.guide_rows(plan.out_um)
     for port, state in enumerate(mesh.out_state.tolist()):
         if state == ShifterState.PASSIVE:
             continue
         section = book.heater() if state == ShifterState.ACTIVE else straight
         cell.add(gdstk.Reference(section, (x, float(y[port]))))
-    for port in np.flatnonzero(mesh.out_state != ShifterState.REMOVED).tolist():
-        at = (x + plan.out_um / 2, float(y[port]))
-        cell.add(gdstk.Label(f"{name}.out.p{port}", at, layer=layer, texttype=texttype))
     fixed = np.flatnonzero(mesh.out_state == ShifterState.PASSIVE)
     book.fixed(cell, np.full(len(fixed), x), y[fixed], mesh.out_rad[fixed], plan.out_um)
 
@@ -189,7 +195,7 @@ def _draw_out(
 def draw_attenuators(
     book: CellBook, cell: gdstk.Cell, sigma: Attenuators, block: BlockPlacement, name: str
 ) -> None:
-    """Draw the attenuators at their place; nothing where none is left.
+    """Draw the attenuators in their column; nothing where none is left.
 
     Raises VerificationError when the placement is not that of these attenuators.
     """
@@ -207,15 +213,12 @@ def draw_attenuators(
     section = section_um(technology, sigma.state)
     fills = _fills(sigma.theta_rad, sigma.state, sigma.drive)
     x = float(block.column_x_um[0])
-    y = block.y_um - block.row_pitch_um * np.arange(len(sigma), dtype=np.float64)
-    layer, texttype = technology.markers.text
+    y = -block.row_pitch_um * np.arange(len(sigma), dtype=np.float64)
     for k, state in enumerate(sigma.state.tolist()):
         if state == ShifterState.REMOVED:
             made = book.removed_attenuator(length)
         else:
             made = book.attenuator(*_PAIRS[fills[k]], length, section)
-            at = (x + length / 2, float(y[k]))
-            cell.add(gdstk.Label(f"{name}.c0.p{k}", at, layer=layer, texttype=texttype))
         cell.add(gdstk.Reference(made, (x, float(y[k]))))
     fixed = np.flatnonzero(sigma.state == ShifterState.PASSIVE)
     theta_x = x + (length - section) / 2
@@ -223,3 +226,43 @@ def draw_attenuators(
         row = y[fixed] + sign * book.chip.sizes.arm_um
         half_rad = sign * sigma.theta_rad[fixed] / 2
         book.fixed(cell, np.full(len(fixed), theta_x), row, half_rad, section)
+
+
+# ---- labels -------------------------------------------------------------------------------
+
+
+def label_mesh(
+    book: CellBook, cell: gdstk.Cell, mesh: Mesh, block: BlockPlacement, name: str
+) -> None:
+    """Labels in the middle of every MZI, `<name>.c<col>.p<port>`, and `<name>.out.p<port>`."""
+    plan, pitch = mesh_plan(mesh, book.chip.technology), block.row_pitch_um
+    column, port = mesh.column, mesh.port
+    x = block.column_x_um[column] + plan.width_um[column] / 2
+    texts = zip(column.tolist(), port.tolist(), strict=True)
+    _label(book, cell, [f"{name}.c{c}.p{p}" for c, p in texts], x, -pitch * (port + 0.5))
+    out = np.flatnonzero(mesh.out_state != ShifterState.REMOVED)
+    behind = np.full(len(out), block.column_x_um[-1] + plan.out_um / 2)
+    _label(book, cell, [f"{name}.out.p{p}" for p in out.tolist()], behind, -pitch * out)
+
+
+def label_attenuators(
+    book: CellBook, cell: gdstk.Cell, sigma: Attenuators, block: BlockPlacement, name: str
+) -> None:
+    """Labels in the middle of every attenuator that is there, `<name>.c0.p<channel>`."""
+    there = np.flatnonzero(sigma.state != ShifterState.REMOVED)
+    edges = block.column_x_um
+    x = np.full(len(there), (edges[0] + edges[-1]) / 2)
+    texts = [f"{name}.c0.p{k}" for k in there.tolist()]
+    _label(book, cell, texts, x, -block.row_pitch_um * there)
+
+
+def _label(
+    book: CellBook, cell: gdstk.Cell, texts: list[str], x: Real, y: npt.NDArray[np.floating]
+) -> None:
+    layer, texttype = book.chip.technology.markers.text
+    cell.add(
+        *[
+            gdstk.Label(text, (left, top), layer=layer, texttype=texttype)
+            for text, left, top in zip(texts, x.tolist(), y.tolist(), strict=True)
+        ]
+    )

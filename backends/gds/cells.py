@@ -5,6 +5,7 @@ y = -pitch. A cell that holds fixed phases leaves those guides out: they differ 
 MZI, and the block draws them.
 """
 
+import hashlib
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -30,6 +31,8 @@ from onnx2mzi.tech.paths import phase_length_um
 PIN_LENGTH_UM = 0.1
 # Fixed phases are drawn in these steps: 0.25 nm is 2 mrad.
 LENGTH_STEP_UM = 0.00025
+# Openings and vias keep this part of a pad's side as rim.
+PAD_RIM = 0.05
 
 
 class Fill(Enum):
@@ -61,6 +64,18 @@ class CellBook:
 
     chip: Drawn
     made: dict[str, gdstk.Cell] = field(default_factory=dict)
+    drawn: dict[bytes, gdstk.Cell] = field(default_factory=dict)
+
+    def distinct(self, name: str, *content: bytes) -> tuple[gdstk.Cell, bool]:
+        """The cell with all of this in it, whatever its name, and whether it has to be drawn.
+
+        `content` must tell everything apart that is drawn.
+        """
+        key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in content)).digest()
+        if key in self.drawn:
+            return self.drawn[key], False
+        self.drawn[key] = gdstk.Cell(name)
+        return self.drawn[key], True
 
     # ---- small things -----------------------------------------------------------------------
 
@@ -157,6 +172,23 @@ class CellBook:
         for name, x, y in (("i0", 0, gap), ("i1", 0, -gap), ("o0", length, gap)):
             self.pin(cell, name, x, y)
         self.pin(cell, "o1", length, -gap)
+        return cell
+
+    def pad(self, size_um: float) -> gdstk.Cell:
+        """A square pad with its lower left corner at the origin."""
+        cell, new = self._new(f"PAD_{_nm(size_um)}")
+        if not new:
+            return cell
+        tech = self.chip.technology
+        layers, rim = tech.layers, round(PAD_RIM * tech.pads.size_um, 2)
+        outer, inner = (0.0, 0.0, size_um, size_um), (rim, rim, size_um - rim, size_um - rim)
+        _box(cell, *outer, layers.metal)
+        _box(cell, *outer, tech.markers.pin_metal)
+        if layers.metal2 is not None and layers.via is not None:
+            _box(cell, *outer, layers.metal2)
+            _box(cell, *inner, layers.via)
+        if layers.pad_open is not None:
+            _box(cell, *inner, layers.pad_open)
         return cell
 
     def heater(self) -> gdstk.Cell:
@@ -332,6 +364,21 @@ class CellBook:
         if new:
             self.guide(cell, removed_attenuator(self.chip, length_um))
         return cell
+
+
+def place(cell: gdstk.Cell, what: gdstk.Cell, x_um: Real, y_um: Real) -> None:
+    """Put `what` at every (x, y), shape (K,): written as K references, held as one."""
+    if not len(x_um):
+        return
+    first = gdstk.Reference(what, (float(x_um[0]), float(y_um[0])))
+    if len(x_um) > 1:
+        first.repetition = repeated(x_um, y_um)
+    cell.add(first)
+
+
+def repeated(x_um: Real, y_um: Real) -> gdstk.Repetition:
+    """The places of all but the first, from the first."""
+    return gdstk.Repetition(offsets=np.stack([x_um[1:] - x_um[0], y_um[1:] - y_um[0]], 1))
 
 
 def _nm(length_um: float) -> str:

@@ -1,4 +1,8 @@
-"""The chip: tiles with guides between their blocks, ports at the die's edges, an outline."""
+"""The chip: tiles with guides between their blocks, ports at the die's edges, an outline.
+
+A tile's cell (`L0_G0_T3`) has its port 0 at y = 0 and holds its labels; what it draws is in
+cells of its blocks and wires (`L0_G0_T3_V`, ..., `_W`), those of the first tile that looks so.
+"""
 
 import re
 from collections.abc import Container
@@ -6,14 +10,20 @@ from collections.abc import Container
 import gdstk
 import numpy as np
 
-from onnx2mzi.backends.gds.blocks import draw_attenuators, draw_mesh
+from onnx2mzi.backends.gds.blocks import (
+    draw_attenuators,
+    draw_mesh,
+    drawn_of,
+    label_attenuators,
+    label_mesh,
+)
 from onnx2mzi.backends.gds.cells import CellBook
 from onnx2mzi.backends.gds.guides import drawn
-from onnx2mzi.backends.gds.wires import draw_wires
+from onnx2mzi.backends.gds.wires import draw_wires, label_pads
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.pipeline.chip import mesh_plan
-from onnx2mzi.pipeline.wiring import Wirer
+from onnx2mzi.pipeline.wiring import Wirer, Wiring
 from onnx2mzi.tech import Technology
 
 
@@ -63,41 +73,60 @@ def draw_chip(
                 places = {name: blocks[layer.name, g, t, name] for name in "vsu"}
                 name = f"L{position}_G{g}_T{t}"
                 where = f"{layer.name}.g{g}.t{t}"
-                made = draw_tile(book, top, tile, places, name, where, placement.width_um)
-                draw_wires(made[0], tile, places, wirer, number - 1)
-                tiles += made
+                cell = draw_tile(book, tile, places, name, where, placement.width_um)
+                _wire(book, cell, wirer.wiring(tile, places), number - 1)
+                top.add(gdstk.Reference(cell, (0.0, places["v"].y_um)))
+                tiles.append(cell)
     outline = technology.layers.outline
     size = (placement.width_um, placement.height_um)
     if placement.blocks:
         top.add(gdstk.rectangle((0, 0), size, layer=outline[0], datatype=outline[1]))
     used = {cell.name for cell in top.dependencies(True)}
     top.name = free_name(top.name, used)
-    library.add(top, *tiles, *[cell for cell in book.made.values() if cell.name in used])
+    library.add(
+        top,
+        *tiles,
+        *book.drawn.values(),
+        *[cell for cell in book.made.values() if cell.name in used],
+    )
     return library
 
 
 def draw_tile(
     book: CellBook,
-    top: gdstk.Cell,
     tile: MeshTile,
     places: dict[str, BlockPlacement],
     name: str,
     where: str,
     width_um: float,
-) -> list[gdstk.Cell]:
-    """Draw a tile into `top`; returns its cell and those of its blocks.
+) -> gdstk.Cell:
+    """The cell of a tile, without its wires.
 
-    `name` is the tile's cell name, `where` its id in labels, `width_um` where outputs end.
+    `name` is the cell's name, `where` the tile's id in labels, `width_um` where outputs end.
     """
-    v, s, u = (gdstk.Cell(f"{name}_{block.upper()}") for block in "vsu")
-    draw_mesh(book, v, tile.v, places["v"], f"{where}.v")
-    draw_attenuators(book, s, tile.sigma, places["s"], f"{where}.s")
-    draw_mesh(book, u, tile.u, places["u"], f"{where}.u")
     cell = gdstk.Cell(name)
-    cell.add(*[gdstk.Reference(block) for block in (v, s, u)])
+    for block, mesh in (("v", tile.v), ("u", tile.u)):
+        made, new = book.distinct(f"{name}_{block.upper()}", drawn_of(mesh, places[block]))
+        if new:
+            draw_mesh(book, made, mesh, places[block], f"{where}.{block}")
+        cell.add(gdstk.Reference(made))
+        label_mesh(book, cell, mesh, places[block], f"{where}.{block}")
+    made, new = book.distinct(f"{name}_S", drawn_of(tile.sigma, places["s"]))
+    if new:
+        draw_attenuators(book, made, tile.sigma, places["s"], f"{where}.s")
+    cell.add(gdstk.Reference(made))
+    label_attenuators(book, cell, tile.sigma, places["s"], f"{where}.s")
     _draw_links(book, cell, tile, places, where, width_um)
-    top.add(gdstk.Reference(cell))
-    return [cell, v, s, u]
+    return cell
+
+
+def _wire(book: CellBook, cell: gdstk.Cell, wiring: Wiring, number: int) -> None:
+    content = wiring.boxes_um.tobytes(), wiring.pads_um.tobytes()
+    made, new = book.distinct(f"{cell.name}_W", *content)
+    if new:
+        draw_wires(book, made, wiring)
+    cell.add(gdstk.Reference(made))
+    label_pads(book, cell, wiring, number)
 
 
 def _draw_links(
@@ -123,14 +152,14 @@ def _draw_links(
     ):
         if rows and end > start:
             _array(book, cell, places["v"], start, end - start, rows)
-    pitch, y_um = places["v"].row_pitch_um, places["v"].y_um
+    pitch = places["v"].row_pitch_um
     for k in range(channels, tile.v.ports):
-        cell.add(gdstk.Reference(book.tip(), (v_end, y_um - k * pitch)))
+        cell.add(gdstk.Reference(book.tip(), (v_end, -k * pitch)))
     for k in range(channels, tile.u.ports):
-        cell.add(gdstk.Reference(book.tip(), (u_start, y_um - k * pitch), rotation=np.pi))
+        cell.add(gdstk.Reference(book.tip(), (u_start, -k * pitch), rotation=np.pi))
     for side, x, ports in (("in", 0.0, tile.v.ports), ("out", width_um, tile.u.ports)):
         for k in range(ports):
-            book.pin(cell, f"{where}.{side}{k}", x, y_um - k * pitch)
+            book.pin(cell, f"{where}.{side}{k}", x, -k * pitch)
 
 
 def _array(
@@ -139,6 +168,6 @@ def _array(
     guide = book.guide_rows(length)
     pitch = place.row_pitch_um
     if rows == 1:
-        cell.add(gdstk.Reference(guide, (x, place.y_um)))
+        cell.add(gdstk.Reference(guide, (x, 0.0)))
     else:
-        cell.add(gdstk.Reference(guide, (x, place.y_um), rows=rows, spacing=(pitch, -pitch)))
+        cell.add(gdstk.Reference(guide, (x, 0.0), rows=rows, spacing=(pitch, -pitch)))

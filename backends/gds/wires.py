@@ -3,53 +3,48 @@
 import gdstk
 import numpy as np
 
-from onnx2mzi.ir import BlockPlacement, MeshTile
+from onnx2mzi.backends.gds.cells import CellBook, place, repeated
 from onnx2mzi.physics.arrays import Real
-from onnx2mzi.pipeline.wiring import Wirer, pad_name
+from onnx2mzi.pipeline.wiring import Wiring, pad_name
 from onnx2mzi.tech import Layer
 
-# Openings and vias keep this part of a pad's side as rim.
-PAD_RIM = 0.05
+# Boxes are of one size if they differ by less; lengths are on a grid far coarser.
+_SIZE_STEP_UM = 1e-4
+_SIZE_STEPS = 2**31
 
 
-def draw_wires(
-    cell: gdstk.Cell,
-    tile: MeshTile,
-    places: dict[str, BlockPlacement],
-    wirer: Wirer,
-    number: int,
-) -> None:
-    """Draw all wires and pads of tile `number` into `cell`, with a label on every pad."""
-    wiring, technology = wirer.wiring(tile, places), wirer.technology
-    lift = np.array([0.0, places["v"].y_um, 0.0, places["v"].y_um])
-    pads = wiring.pads_um + lift
-    layers = technology.layers
-    _boxes(cell, wiring.boxes_um + lift, layers.metal)
-    _boxes(cell, pads, layers.metal)
-    _boxes(cell, pads, technology.markers.pin_metal)
-    rim = round(PAD_RIM * technology.pads.size_um, 2)
-    inner = pads + np.array([rim, rim, -rim, -rim])
-    if layers.metal2 is not None and layers.via is not None:
-        _boxes(cell, pads, layers.metal2)
-        _boxes(cell, inner, layers.via)
-    if layers.pad_open is not None:
-        _boxes(cell, inner, layers.pad_open)
-    layer, texttype = technology.markers.pin_metal
+def draw_wires(book: CellBook, cell: gdstk.Cell, wiring: Wiring) -> None:
+    """Draw all wires and pads of a tile, its port 0 at y = 0."""
+    _boxes(cell, wiring.boxes_um, book.chip.technology.layers.metal)
+    x, y = wiring.pads_um[:, 0], wiring.pads_um[:, 1]
+    size_um = np.round(wiring.pads_um[:, 2] - x, 6)
+    for side_um in np.unique(size_um).tolist():
+        here = size_um == side_um
+        place(cell, book.pad(side_um), x[here], y[here])
+
+
+def label_pads(book: CellBook, cell: gdstk.Cell, wiring: Wiring, number: int) -> None:
+    """The names of the pads of tile `number`."""
+    layer, texttype = book.chip.technology.markers.pin_metal
+    pads = wiring.pads_um
     centres = ((pads[:, :2] + pads[:, 2:]) / 2).tolist()
-    names = [pad_name(number, name) for name in wiring.names]
     cell.add(
         *[
-            gdstk.Label(name, (x, y), layer=layer, texttype=texttype)
-            for name, (x, y) in zip(names, centres, strict=True)
+            gdstk.Label(pad_name(number, name), (x, y), layer=layer, texttype=texttype)
+            for name, (x, y) in zip(wiring.names, centres, strict=True)
         ]
     )
 
 
 def _boxes(cell: gdstk.Cell, boxes_um: Real, layer: Layer) -> None:
-    number, datatype = layer
-    cell.add(
-        *[
-            gdstk.rectangle((x0, y0), (x1, y1), layer=number, datatype=datatype)
-            for x0, y0, x1, y1 in boxes_um.tolist()
-        ]
-    )
+    """Boxes of one size are held as one polygon and written one by one."""
+    wide, high = np.rint((boxes_um[:, 2:] - boxes_um[:, :2]) / _SIZE_STEP_UM).astype(np.int64).T
+    key = wide * _SIZE_STEPS + high
+    order = np.argsort(key, kind="stable")
+    ends = np.flatnonzero(np.diff(key[order])) + 1
+    for same in np.split(boxes_um[order], ends) if len(boxes_um) else ():
+        x0, y0, x1, y1 = same[0].tolist()
+        box = gdstk.rectangle((x0, y0), (x1, y1), layer=layer[0], datatype=layer[1])
+        if len(same) > 1:
+            box.repetition = repeated(same[:, 0], same[:, 1])
+        cell.add(box)

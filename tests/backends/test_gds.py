@@ -1,5 +1,6 @@
 """The layout read back: every MZI, heater, fixed phase and guide where the program says."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,16 @@ def top_of(library: gdstk.Library) -> gdstk.Cell:
     return top
 
 
+def block_cell(cells: dict[str, Any], tile: str, kind: str) -> gdstk.Cell:
+    """What the cell of a tile has for its block `v`, `s` or `u`; port 0 is at y = 0."""
+    (name,) = [
+        r.cell_name for r in cells[tile].references if r.cell_name.endswith(f"_{kind.upper()}")
+    ]
+    cell = cells[name]
+    assert isinstance(cell, gdstk.Cell)
+    return cell
+
+
 def expected_labels(program: Program) -> dict[str, Point]:
     places: dict[str, Point] = {}
     for name, part, block in blocks_of(program):
@@ -113,15 +124,16 @@ def test_mzis_and_crossings_are_the_right_kind_of_cell(
             continue
         _, grid, tile, kind = name.rsplit(".", 3)
         position = [layer.name for layer in program.layers].index(block.layer)
-        cell = cells[f"L{position}_G{grid[1:]}_T{tile[1:]}_{kind.upper()}"]
-        assert isinstance(cell, gdstk.Cell)
+        cell = block_cell(cells, f"L{position}_G{grid[1:]}_T{tile[1:]}", kind)
         drawn = [
             (r.cell_name.split("_")[0].removesuffix("S"), *r.origin)
             for r in cell.references
             if r.cell_name.startswith(("MZI", "XING"))
         ]
+        # Cells of one kind are drawn together.
+        drawn.sort(key=lambda made: (round(made[1]), -made[2]))
         bare = drawn_as_crossing(part.theta_state, part.phi_state, TECHNOLOGY)
-        at = points(block.column_x_um[part.column], block.y_um - block.row_pitch_um * part.port)
+        at = points(block.column_x_um[part.column], -block.row_pitch_um * part.port)
         kinds = ["XING" if b else "MZI" for b in bare]
         assert [kind for kind, _, _ in drawn] == kinds
         assert [place for _, *place in drawn] == [pytest.approx(p, abs=2e-3) for p in at]
@@ -209,13 +221,15 @@ def test_fixed_phases_are_drawn_as_length(make_program: MakeProgram, tmp_path: P
             line = (outline[:half] + outline[half:][::-1]) / 2
             extra = np.hypot(*np.diff(line, axis=0).T).sum() - (line[-1, 0] - line[0, 0])
             turn_of[cell.name] = 2 * np.pi * extra / TECHNOLOGY.guide_wavelength_um
-    turns = [
-        turn_of[reference.cell_name]
-        for cell in library.cells
-        if isinstance(cell, gdstk.Cell) and cell.name.endswith(("_V", "_S", "_U"))
-        for reference in cell.references
-        if reference.cell_name in turn_of
+    cells = {cell.name: cell for cell in library.cells}
+    drawn = [
+        reference.cell_name
+        for tile in library.cells
+        if isinstance(tile, gdstk.Cell) and re.fullmatch(r"L\d+_G\d+_T\d+", tile.name)
+        for kind in "vsu"
+        for reference in block_cell(cells, tile.name, kind).references
     ]
+    turns = [turn_of[name] for name in drawn if name in turn_of]
     expected: list[float] = []
     for _, part, _ in blocks_of(program):
         if isinstance(part, Mesh):

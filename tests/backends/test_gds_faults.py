@@ -124,30 +124,35 @@ def cells_named(layout: Any, start: str) -> list[Any]:
     ]
 
 
+def wire_cell(layout: Any) -> Any:
+    return layout.cell("L0_G0_T0_W")
+
+
 def tile_cell(layout: Any) -> Any:
     return layout.cell("L0_G0_T0")
 
 
 def short(layout: Any) -> None:
     """A bar of metal over two neighbouring pads."""
-    pads = pad_boxes(layout)
+    pads = pad_boxes(layout)[:2]
     both = pads[0] + pads[1]
     middle = both.center()
     bar = db.Box(both.left, middle.y - 5000, both.right, middle.y + 5000)
-    tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal)).insert(bar)
+    wire_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal)).insert(bar)
 
 
 def pad_boxes(layout: Any) -> list[Any]:
-    shapes = tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.markers.pin_metal))
-    return sorted(
-        (s.bbox() for s in shapes.each(db.Shapes.SBoxes | db.Shapes.SPolygons)),
-        key=lambda box: (box.bottom, box.left),
-    )
+    pads = [
+        instance.bbox()
+        for instance in wire_cell(layout).each_inst()
+        if instance.cell.name.startswith("PAD_")
+    ]
+    return sorted(pads, key=lambda box: (box.bottom, box.left))
 
 
 def cut_metal(layout: Any) -> None:
     """The narrowest part of a wire is taken away, 12 um of it."""
-    shapes = tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal))
+    shapes = wire_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal))
     track = round(TECHNOLOGY.routing.track_um / layout.dbu)
     wires = [s.bbox() for s in shapes.each() if s.bbox().width() == track]
     longest = max(wires, key=lambda box: box.height())
@@ -218,7 +223,7 @@ def offset_10_nm(layout: Any) -> None:
 def narrow_wire(layout: Any) -> None:
     """A stray wire below the rule's width."""
     shape = db.Box(-1500, -50000, 0, -20000)
-    tile_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal)).insert(shape)
+    wire_cell(layout).shapes(layout.layer(*TECHNOLOGY.layers.metal)).insert(shape)
 
 
 @pytest.mark.parametrize(
