@@ -6,6 +6,7 @@ TABLE: dict[str, str] = {
     "decompose": "onnx2mzi.passes.decompose:Decompose",
     "canonicalize": "onnx2mzi.passes.canonicalize:Canonicalize",
     "prune": "onnx2mzi.passes.prune.prune:Prune",
+    "trim": "onnx2mzi.passes.trim:Trim",
     "quantize": "onnx2mzi.passes.quantize:Quantize",
     "place": "onnx2mzi.passes.place:Place",
 }

@@ -1,8 +1,9 @@
 """Between a tile in the balanced gauge, where passes think, and the tile as it is drawn."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from onnx2mzi.emulate.transfer import attenuator_phase_rad, balanced_mesh
 from onnx2mzi.ir import Attenuators, Mesh, MeshTile
@@ -14,7 +15,7 @@ from onnx2mzi.kernels.gauge import (
     textbook,
     with_signs_absorbed,
 )
-from onnx2mzi.physics.arrays import Index, Real, frozen, wrapped
+from onnx2mzi.physics.arrays import Flags, Index, Real, frozen, wrapped
 from onnx2mzi.physics.mzi import attenuation, attenuator_theta_rad
 from onnx2mzi.physics.shifter import (
     Drive,
@@ -29,7 +30,8 @@ from onnx2mzi.tech import Detection
 class BalancedTile:
     """matrix = gain * U[:, :r] diag(amplitude) V[:r], U and V with their `out` phases.
 
-    `amplitude`, shape (r,), in [0, 1].
+    `amplitude`, shape (r,), in [0, 1]; `taps` marks those that may be fixed couplers (default:
+    none).
     """
 
     outputs: Index
@@ -38,8 +40,11 @@ class BalancedTile:
     amplitude: Real
     v: BalancedMesh
     gain: float
+    taps: Flags = field(default_factory=lambda: np.zeros(0, np.uint8))
 
     def __post_init__(self) -> None:
+        taps = self.taps if len(self.taps) else np.zeros(len(self.amplitude), np.uint8)
+        object.__setattr__(self, "taps", frozen(taps, np.uint8))
         object.__setattr__(self, "outputs", frozen(self.outputs, np.int32))
         object.__setattr__(self, "inputs", frozen(self.inputs, np.int32))
         object.__setattr__(self, "amplitude", frozen(self.amplitude, np.float64))
@@ -55,8 +60,13 @@ class DrawingRules:
     detection: Detection
 
 
-def drawn_tile(tile: BalancedTile, rules: DrawingRules) -> MeshTile:
+Trims = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+
+
+def drawn_tile(tile: BalancedTile, rules: DrawingRules, *, trims: Trims | None = None) -> MeshTile:
     """The tile with the phases that make its balanced meshes, light followed from V to U.
+
+    `trims` are the MZIs of V and of U whose phi is a heater whatever it has to make.
 
     V's output phases and the attenuators' go into U's phi; U's are read electronically, or
     become `out` shifters where detection does not allow that.
@@ -69,9 +79,10 @@ def drawn_tile(tile: BalancedTile, rules: DrawingRules) -> MeshTile:
         passive=rules.passive,
         entering_rad=np.zeros(tile.v.ports),
         lit=np.ones(tile.v.ports, bool),
+        trims=None if trims is None else trims[0],
     )
     theta = attenuator_theta_rad(amplitude=tile.amplitude)
-    state = settled_state(theta, compensates=False, passive=rules.passive)
+    state = settled_state(theta, compensates=tile.taps, passive=rules.passive)
     sigma = Attenuators(theta, state, rules.drive)
     lit = np.arange(tile.u.ports) < channels
     u = realised(
@@ -80,6 +91,7 @@ def drawn_tile(tile: BalancedTile, rules: DrawingRules) -> MeshTile:
         passive=rules.passive,
         entering_rad=_entering_u(v, sigma, tile.u.ports),
         lit=lit,
+        trims=None if trims is None else trims[1],
     )
     return _assembled(tile, v, sigma, u, rules)
 
@@ -124,6 +136,7 @@ def balanced_tile(tile: MeshTile) -> BalancedTile:
         amplitude=attenuation(theta_rad=tile.sigma.theta_rad),
         v=v,
         gain=tile.gain,
+        taps=tile.sigma.state == ShifterState.PASSIVE,
     )
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from onnx2mzi.emulate.transfer import grid_matrix, layer_matrix, tile_matrix
 from onnx2mzi.ir import (
@@ -24,7 +25,7 @@ from onnx2mzi.ir import (
     TileGrid,
 )
 from onnx2mzi.passes.canonicalize import drawing_rules
-from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
+from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, Trims, balanced_tile, drawn_tile
 from onnx2mzi.passes.prune.thetas import RealTile
 from onnx2mzi.passes.prune.thin import Metric
 from onnx2mzi.passes.rounding import rounded_amplitudes, rounded_thetas
@@ -50,8 +51,7 @@ def _rounded(phase_rad: Real, state: Flags, code: DriveCode, drive: Drive) -> Re
 
 def rounded_tile(tile: MeshTile, code: DriveCode, rules: DrawingRules) -> MeshTile:
     """The tile with every active phase on the nearest code: thetas and attenuators, then phi."""
-    drive = tile.u.drive
-    balanced = balanced_tile(tile)
+    drive, balanced = tile.u.drive, balanced_tile(tile)
     return _redrawn(
         replace(
             balanced,
@@ -65,6 +65,7 @@ def rounded_tile(tile: MeshTile, code: DriveCode, rules: DrawingRules) -> MeshTi
         _rounded_attenuators(tile.sigma, code),
         code,
         rules,
+        trims_of(tile, balanced),
     )
 
 
@@ -97,7 +98,7 @@ def sequential_tile(
         )
         theta = levels[np.abs(s[:, None] - amplitudes).argmin(axis=1)]
         bare = replace(balanced, u=moved.u, v=moved.v, gain=gain)
-        found = _redrawn(bare, theta, code, rules)
+        found = _redrawn(bare, theta, code, rules, trims_of(tile, balanced))
         best = min(best, found, key=lambda t: metric.error(tile_matrix(t).real))
     return best
 
@@ -107,16 +108,23 @@ def _fixed_thetas(tile: MeshTile) -> bool:
     return any(bool(np.any(m.theta_state == ShifterState.PASSIVE)) for m in (tile.u, tile.v))
 
 
+def trims_of(tile: MeshTile, balanced: BalancedTile) -> Trims:
+    """The MZIs of V and of U whose phi is a heater that makes nothing but what arms ask for."""
+    v, u = (mesh.phi_state == ShifterState.ACTIVE for mesh in (tile.v, tile.u))
+    return v & (balanced.v.phi == 0.0), u & (balanced.u.phi == 0.0)
+
+
 def _redrawn(
-    tile: BalancedTile, sigma_theta: Real, code: DriveCode, rules: DrawingRules
+    tile: BalancedTile, sigma_theta: Real, code: DriveCode, rules: DrawingRules, trims: Trims
 ) -> MeshTile:
     """The tile drawn with these attenuators, and the phi that are left on codes as well."""
-    drawn = drawn_tile(replace(tile, amplitude=attenuation(theta_rad=sigma_theta)), rules)
+    tile = replace(tile, amplitude=attenuation(theta_rad=sigma_theta))
+    drawn = drawn_tile(tile, rules, trims=trims)
     return replace(
         drawn,
-        u=_rounded_phi(drawn.u, code),
+        u=_rounded_phi(drawn.u, code, trims[1]),
         sigma=Attenuators(sigma_theta, drawn.sigma.state, rules.drive),
-        v=_rounded_phi(drawn.v, code),
+        v=_rounded_phi(drawn.v, code, trims[0]),
     )
 
 
@@ -132,13 +140,13 @@ def _attenuator_levels(code: DriveCode, drive: Drive) -> Real:
     return np.asarray(levels[levels <= np.pi])
 
 
-def _rounded_phi(mesh: Mesh, code: DriveCode) -> Mesh:
+def _rounded_phi(mesh: Mesh, code: DriveCode, trims: npt.NDArray[np.bool_]) -> Mesh:
     phi = within_pi(_rounded(mesh.phi_rad, mesh.phi_state, code, mesh.drive))
     out = within_pi(_rounded(mesh.out_rad, mesh.out_state, code, Drive.UPPER_ARM))
     return replace(
         mesh,
         phi_rad=phi,
-        phi_state=_off(phi, mesh.phi_state),
+        phi_state=np.where(trims, mesh.phi_state, _off(phi, mesh.phi_state)),
         out_rad=out,
         out_state=_off(out, mesh.out_state),
     )

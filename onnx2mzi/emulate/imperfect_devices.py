@@ -60,6 +60,13 @@ class Heaters:
         lower = np.where(self.arm == Arm.PAIR, -sign, self.arm == Arm.LOWER)
         return np.asarray(change_rad * upper), np.asarray(change_rad * lower)
 
+    def makes(self, upper_rad: Real, lower_rad: Real) -> Real:
+        """How much more heaters make when `on_arms` gives these phases (..., K); 0 without one."""
+        one = np.ones(len(self.active))
+        upper, lower = self.on_arms(one)
+        change = (upper_rad * upper + lower_rad * lower) / (upper**2 + lower**2)
+        return np.where(self.active > 0, change, 0.0)
+
     def correction_factors(self) -> tuple[Real, Real]:
         """What active heaters add to both arms per phase difference upper - lower, (K,) each."""
         pair, active = self.arm == Arm.PAIR, self.active > 0

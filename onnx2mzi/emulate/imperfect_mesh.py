@@ -6,7 +6,7 @@ arrives at it, and what nobody makes up for travels on. The prediction decides o
 heaters do; light then meets all phases as they are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -56,50 +56,82 @@ class Carried:
 
 
 @dataclass(frozen=True, slots=True)
+class MeshChange:
+    """What the heaters of every copy make beyond their design: theta, phi (C, K), out (C, ports),
+    rad."""
+
+    theta: Real
+    phi: Real
+    out: Real
+
+
+@dataclass(frozen=True, slots=True)
 class DrawnMesh:
-    """Copies of a mesh: cells (C, K, 2, 2), factors (C, ports) behind the last column, and the
-    phases carried out."""
+    """Copies of a mesh: cells (C, K, 2, 2), factors (C, ports) behind the last column, the phases
+    carried out, and how heaters were set against static errors."""
 
     cells: Complex
     out: Complex
     carried: Carried
+    change: MeshChange
 
 
-def drawn_mesh(devices: MeshDevices, chips: Chips, entering: Carried) -> DrawnMesh:
-    """Copies of the mesh. `entering` is the static phase that light brings along."""
-    sizes = chips.sizes
+def static_errors(devices: MeshDevices, chips: Chips) -> tuple[CellErrors, Real]:
+    """What is wrong with copies of the mesh whatever its heaters do: errors of the cells, and
+    phases (C, ports) behind the last column."""
     arm_upper, arm_lower = _static_pair(
         chips, devices.device, ARMS, devices.arm_um, devices.arm_um, devices
     )
     in_upper, in_lower = _static_pair(
         chips, devices.device, INPUTS, devices.upper_um, devices.lower_um, devices
     )
-    out_rad = _static_outputs(chips, devices)
-    carried = entering
-    if sizes.static and chips.trim:
-        fixes, carried = _trims(devices, (arm_upper, arm_lower), (in_upper, in_lower), entering)
-        arm_upper, arm_lower = arm_upper + fixes[0], arm_lower + fixes[1]
-        in_upper, in_lower = in_upper + fixes[2], in_lower + fixes[3]
-    theta, phi = _heater_changes(devices, chips)
-    for_theta, for_phi = devices.theta.on_arms(theta), devices.phi.on_arms(phi)
-    heat_above, heat_below = _neighbours(devices, devices.theta, sizes.thermal)
-    phi_above, phi_below = _neighbours(devices, devices.phi, sizes.thermal)
     first, second = _splits(devices.device, chips)
     errors = CellErrors(
-        in_upper=in_upper + for_phi[0] + phi_above,
-        in_lower=in_lower + for_phi[1] + phi_below,
-        arm_upper=arm_upper + for_theta[0] + heat_above,
-        arm_lower=arm_lower + for_theta[1] + heat_below,
+        in_upper=in_upper,
+        in_lower=in_lower,
+        arm_upper=arm_upper,
+        arm_lower=arm_lower,
         first=first,
         second=second,
         loss_db=_losses(devices.device, devices.cell_db, chips),
     )
+    return errors, _static_outputs(chips, devices)
+
+
+def drawn_mesh(
+    devices: MeshDevices, chips: Chips, entering: Carried, change: MeshChange | None = None
+) -> DrawnMesh:
+    """Copies of the mesh. `entering` is the static phase that light brings along. With a `change`
+    heaters are set like that, and nothing else is trimmed."""
+    sizes = chips.sizes
+    errors, out_rad = static_errors(devices, chips)
+    carried = entering
+    none = np.zeros((1, devices.core.count))
+    trimmed = MeshChange(none, none, np.zeros((1, devices.ports)))
+    if change is not None:
+        trimmed = change
+        errors = _moved(errors, "arm", devices.theta.on_arms(change.theta))
+        errors = _moved(errors, "in", devices.phi.on_arms(change.phi))
+        out_rad = out_rad + change.out
+    elif sizes.static and chips.trim:
+        arms = np.asarray(errors.arm_upper), np.asarray(errors.arm_lower)
+        inputs = np.asarray(errors.in_upper), np.asarray(errors.in_lower)
+        fixes, carried = _trims(devices, arms, inputs, entering)
+        errors = _moved(errors, "arm", (fixes[0], fixes[1]))
+        errors = _moved(errors, "in", (fixes[2], fixes[3]))
+        by_heaters = devices.theta.makes(fixes[0], fixes[1]), devices.phi.makes(fixes[2], fixes[3])
+        trimmed = MeshChange(*by_heaters, trimmed.out)
+    theta, phi = _heater_changes(devices, chips)
+    errors = _moved(errors, "arm", devices.theta.on_arms(theta))
+    errors = _moved(errors, "in", devices.phi.on_arms(phi))
+    errors = _moved(errors, "arm", _neighbours(devices, devices.theta, sizes.thermal))
+    errors = _moved(errors, "in", _neighbours(devices, devices.phi, sizes.thermal))
     core = devices.core
     cells = imperfect_mzi(theta_rad=core.theta, phi_rad=core.phi, errors=errors)
     cells = np.broadcast_to(cells, (chips.copies, core.count, 2, 2))
     bare = np.flatnonzero(devices.crossing)
     if len(bare) and (sizes.crosstalk_scale > 0 or _any_cell_error(sizes)):
-        leak = min(sizes.crosstalk_scale * 10 ** (chips.crosstalk_db / 20), 1.0)
+        leak = leaked(chips)
         there = CellErrors(
             in_upper=_of(errors.in_upper, bare),
             in_lower=_of(errors.in_lower, bare),
@@ -107,18 +139,31 @@ def drawn_mesh(devices: MeshDevices, chips: Chips, entering: Carried) -> DrawnMe
         )
         cells = np.array(cells)
         cells[:, bare] = imperfect_crossing(phi_rad=core.phi[bare], errors=there, leak=leak)
-    change = _output_changes(devices, chips)
-    lost = 10 ** (-sizes.loss_scale * devices.common_db / 20)
-    factors = lost * np.exp(1j * (devices.after_rad + out_rad + change))
+    noise = _output_changes(devices, chips)
+    factors = kept(devices, chips) * np.exp(1j * (devices.after_rad + out_rad + noise))
     factors = np.broadcast_to(factors, (chips.copies, devices.ports))
     after = Carried(carried.phase_rad + out_rad, carried.power)
-    return DrawnMesh(cells, factors, after)
+    return DrawnMesh(cells, factors, after, trimmed)
 
 
-def drawn_attenuators(
-    devices: AttenuatorDevices, chips: Chips, entering: Carried
-) -> tuple[Complex, Carried]:
-    """Amplitudes (C, r) of all channels, and the phases carried on; `entering` has r guides."""
+def leaked(chips: Chips) -> float:
+    """The amplitude that crossings leak."""
+    return float(min(chips.sizes.crosstalk_scale * 10 ** (chips.crosstalk_db / 20), 1.0))
+
+
+def kept(devices: MeshDevices, chips: Chips) -> float:
+    """The amplitude that is left of what passes the mesh without meeting an MZI."""
+    return float(10 ** (-chips.sizes.loss_scale * devices.common_db / 20))
+
+
+def _moved(errors: CellErrors, place: str, by: tuple[Real, Real]) -> CellErrors:
+    upper, lower = f"{place}_upper", f"{place}_lower"
+    more = {upper: getattr(errors, upper) + by[0], lower: getattr(errors, lower) + by[1]}
+    return replace(errors, **more)
+
+
+def static_attenuators(devices: AttenuatorDevices, chips: Chips) -> tuple[CellErrors, Real]:
+    """As `static_errors`: errors of the attenuators, and phases (C, r) of their guides."""
     sizes, device = chips.sizes, np.arange(len(devices.gone))
     none = np.zeros((1, len(device)))
     arm_upper = arm_lower = guide = none
@@ -133,20 +178,40 @@ def drawn_attenuators(
             * scale
             * static_sigma_rad(length_um=devices.guide_um, coherence_mm=chips.coherence_mm)
         )
-    if sizes.static and chips.trim:
-        difference = arm_upper - arm_lower
-        to_upper, to_lower = devices.theta.correction_factors()
-        arm_upper, arm_lower = arm_upper + to_upper * difference, arm_lower + to_lower * difference
-    change = _changes(devices.theta, chips, device, 0)
-    on_upper, on_lower = devices.theta.on_arms(change)
     first, second = _splits(device, chips)
+    loss_db = _losses(device, devices.loss_db, chips)
     errors = CellErrors(
-        arm_upper=arm_upper + on_upper,
-        arm_lower=arm_lower + on_lower,
-        first=first,
-        second=second,
-        loss_db=_losses(device, devices.loss_db, chips),
+        arm_upper=arm_upper, arm_lower=arm_lower, first=first, second=second, loss_db=loss_db
     )
+    return errors, guide
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnAttenuators:
+    """Copies of a row of attenuators: amplitudes (C, r), the phases carried on, and what heaters
+    make more than their design, (C, r)."""
+
+    amplitude: Complex
+    carried: Carried
+    change: Real
+
+
+def drawn_attenuators(
+    devices: AttenuatorDevices, chips: Chips, entering: Carried, change: Real | None = None
+) -> DrawnAttenuators:
+    """Copies of the attenuators; `entering` has r guides, `change` (C, r) is as in `drawn_mesh`."""
+    sizes, device = chips.sizes, np.arange(len(devices.gone))
+    errors, guide = static_attenuators(devices, chips)
+    if change is None:
+        change = np.zeros((1, len(device)))
+        if sizes.static and chips.trim:
+            difference = np.asarray(errors.arm_upper - errors.arm_lower)
+            to_upper, to_lower = devices.theta.correction_factors()
+            change = devices.theta.makes(to_upper * difference, to_lower * difference)
+    errors = _moved(errors, "arm", devices.theta.on_arms(change))
+    made = _changes(devices.theta, chips, device, 0)
+    common = (np.asarray(errors.arm_upper) + np.asarray(errors.arm_lower)) / 2
+    errors = _moved(errors, "arm", devices.theta.on_arms(made))
     theta = devices.theta.phase_rad
     through = imperfect_mzi(theta_rad=theta, phi_rad=np.zeros_like(theta), errors=errors)
     plain = 10.0 ** (-np.asarray(errors.loss_db) / 20.0)
@@ -154,10 +219,8 @@ def drawn_attenuators(
     phase = np.pi / 2 + theta / 2 + devices.common_rad + guide
     result = np.broadcast_to(amplitude * np.exp(1j * phase), (chips.copies, len(device)))
     power = entering.power * np.cos(theta / 2) ** 2
-    passed = (
-        entering.phase_rad + guide + np.where(devices.gone > 0, 0.0, (arm_upper + arm_lower) / 2)
-    )
-    return result, Carried(passed, power)
+    passed = entering.phase_rad + guide + np.where(devices.gone > 0, 0.0, common)
+    return DrawnAttenuators(result, Carried(passed, power), change)
 
 
 def _any_cell_error(sizes: Imperfections) -> bool:

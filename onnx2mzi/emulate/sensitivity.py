@@ -25,7 +25,8 @@ from onnx2mzi.physics.imperfection_cell import mzi_derivatives
 class BlockSensitivity:
     """Squared relative error of the layer's output per squared error of a device, (K,) each:
     per rad^2 of a heater's phase (0 without one) and of the two couplers' angles, per dB^2 of
-    loss. `out`, shape (ports,), is that of heaters behind the mesh; attenuators have none."""
+    loss. `out`, shape (ports,), is that of heaters behind the mesh; attenuators have none.
+    `static` is per rad^2 of a phase between the two inputs, whether a heater is there or not."""
 
     layer: str
     tile: str
@@ -39,6 +40,7 @@ class BlockSensitivity:
     second: Real
     loss: Real
     out: Real
+    static: Real
 
     def expected(self, sizes: Imperfections) -> Real:
         """Expected squared relative error of the layer's output by each MZI, (K,): random phase
@@ -131,6 +133,9 @@ def _mesh(
     ways |= {"first": split * parts["first"], "second": split * parts["second"]}
     ways["loss"] = parts["loss_db"]
     found: dict[str, Real] = {name: scale * _squares(b, way, f, real) for name, way in ways.items()}
+    # Of a real mesh this turns all light out of phase, which only the next such phase brings back.
+    between = (parts["in_upper"] - parts["in_lower"]) / 2
+    found["static"] = scale * _squares(b, between, f, False)
     heated = np.where(devices.out.active > 0, 1j, 0.0)
     found["out"] = scale * _paths(heated, build(core) @ x, w, real)
     layer, tile, block = names
@@ -181,7 +186,7 @@ def _attenuators(
     count = len(theta)
     column, ports = np.zeros(count, np.int32), np.arange(count)
     none = np.zeros(count)
-    found |= {"phi": none, "out": np.zeros(0)}
+    found |= {"phi": none, "out": np.zeros(0), "static": none}
     return BlockSensitivity(layer, tile.name, "s", column, ports, theta, **found)
 
 

@@ -12,7 +12,7 @@ from onnx2mzi.kernels.decompose import (
     decompose_many,
     decompose_rows,
 )
-from onnx2mzi.kernels.gradient import Gradients, backward_taps, forward_taps, vjp
+from onnx2mzi.kernels.gradient import Gradients, backward_taps, cells_vjp, forward_taps, vjp
 from onnx2mzi.kernels.imperfect import (
     ErrorModel,
     imperfect_cells,
@@ -37,6 +37,7 @@ __all__ = [
     "MeshBatch",
     "backward_taps",
     "build",
+    "cells_vjp",
     "clements_layout",
     "columns_layout",
     "decompose",

@@ -119,6 +119,7 @@ def realised(
     passive: Passive,
     entering_rad: Real,
     lit: npt.NDArray[np.bool_],
+    trims: npt.NDArray[np.bool_] | None = None,
 ) -> Realised:
     """The phases to draw so that light meets the balanced `mesh`, column by column.
 
@@ -126,7 +127,8 @@ def realised(
     `lit` (ports,) whether there is light on it at all: an MZI with one dark input needs no phi.
     An active phi above pi/2 is made smaller by turning theta's sign: (theta, phi) and
     (-theta, phi + pi) differ by the sign of the lower output, which travels on. On upper arms
-    a negative theta would cost more than it saves, so nothing is turned there.
+    a negative theta would cost more than it saves, so nothing is turned there. The phi that
+    `trims` names, (K,), are heaters whatever they have to make, 0 included.
     """
     carried = np.array(entering_rad, float)
     lit = np.array(lit)
@@ -134,13 +136,15 @@ def realised(
     phi = np.empty(len(mesh.column))
     theta_state = settled_state(theta, compensates=False, passive=passive)
     phi_state = np.empty(len(mesh.column), np.uint8)
+    heated = np.zeros(len(phi), bool) if trims is None else trims
+    results = carried, lit, theta, phi, theta_state, phi_state
     module = extension()
-    if module is not None:
-        _realise_natively(
-            module, mesh, drive, passive, carried, lit, theta, phi, theta_state, phi_state
-        )
+    # The compiled walk knows no trims.
+    if module is not None and not heated.any():
+        _realise_natively(module, mesh, drive, passive, *results)
     else:
-        _realise(mesh, drive, passive, carried, lit, theta, phi, theta_state, phi_state)
+        _realise(mesh, drive, passive, heated, *results)
+    phi_state[heated] = ShifterState.ACTIVE
     # T, unlike M, has a period of 2 pi.
     return Realised(within_pi(theta), phi, theta_state, phi_state, wrapped(carried - mesh.out))
 
@@ -155,6 +159,7 @@ def _realise(
     mesh: BalancedMesh,
     drive: Drive,
     passive: Passive,
+    heated: npt.NDArray[np.bool_],
     carried: Real,
     lit: npt.NDArray[np.bool_],
     theta: Real,
@@ -170,8 +175,10 @@ def _realise(
         need = np.where(both, wrapped(mesh.phi[run] - carried[upper] + carried[lower]), 0.0)
         need[np.abs(need) < NEGLIGIBLE_RAD] = 0.0
         state = settled_state(need, compensates=mesh.phi[run] == 0.0, passive=passive)
+        state = np.where(heated[run] & (need != 0.0), np.uint8(ShifterState.ACTIVE), state)
         turned = (state == ShifterState.ACTIVE) & (np.abs(need) > np.pi / 2)
-        turned &= (theta[run] != 0.0) & (drive is not Drive.UPPER_ARM)
+        # A trim of a real mesh is not turned: its phi would come back as pi.
+        turned &= (theta[run] != 0.0) & ~heated[run] & (drive is not Drive.UPPER_ARM)
         need = np.where(turned, wrapped(need + np.pi), need)
         theta[run] = np.where(turned, -theta[run], theta[run])
         behind = common_phase_rad(need, state, drive)

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.kernels import reference
-from onnx2mzi.kernels.check import C128, F64, KernelError
+from onnx2mzi.kernels.check import C128, F64, KernelError, as_numbers
 from onnx2mzi.kernels.mesh import BalancedMesh
 from onnx2mzi.kernels.native import extension, mesh_arguments, native_available
 from onnx2mzi.kernels.propagate import as_fields, build, propagate
@@ -74,6 +74,29 @@ def _wide(mesh: BalancedMesh, x: C128, g: C128) -> Gradients:
     u = build(mesh).astype(np.complex128, copy=False)
     grads = _vjp(mesh, u, np.ascontiguousarray(g @ x.conj().T))
     return grads._replace(x=np.ascontiguousarray(u.conj().T @ g))
+
+
+def cells_vjp(
+    mesh: BalancedMesh, cells: npt.ArrayLike, x: npt.ArrayLike, grad_y: npt.ArrayLike
+) -> tuple[C128, C128]:
+    """Gradients (K, 2, 2) of any cells of a mesh, and (ports, B) of x, for a real loss of
+    y = propagate_cells(mesh, cells, x).
+
+    All gradients are dL/dRe + i dL/dIm. Unlike `vjp` this keeps fields, so cells may lose light.
+    Raises KernelError for shapes that do not fit and for NaN or infinity.
+    """
+    m = as_numbers(cells, "cells").astype(np.complex128, copy=False)
+    if m.shape != (mesh.count, 2, 2):
+        raise KernelError(f"cells of shape {m.shape} do not fit {mesh.count} MZIs")
+    v, g = _complex(x, mesh.ports, "x"), _complex(grad_y, mesh.ports, "grad_y")
+    if v.shape != g.shape:
+        raise KernelError(f"grad_y of shape {g.shape} does not fit fields of shape {v.shape}")
+    native = extension()
+    if native is None:
+        return reference.cells_vjp(mesh, m, reference.output_factors(mesh, False), v, g)
+    grad, grad_x = np.empty_like(m), np.empty_like(v)
+    native.cells_vjp(mesh_arguments(mesh), v.shape[1], m, v, g, grad, grad_x)
+    return grad, grad_x
 
 
 def forward_taps(mesh: BalancedMesh, x: npt.ArrayLike) -> C128:

@@ -66,6 +66,17 @@ class Extension(Protocol):
     def taps(
         self, mesh: MeshArguments, x: Buffer, batch: int, transposed: int, taps: Buffer, /
     ) -> None: ...
+    def cells_vjp(
+        self,
+        mesh: MeshArguments,
+        batch: int,
+        cells: Buffer,
+        x: Buffer,
+        g: Buffer,
+        grad_cells: Buffer,
+        grad_x: Buffer,
+        /,
+    ) -> None: ...
     def imperfect(
         self,
         mesh: MeshArguments,

@@ -242,6 +242,26 @@ def backward_taps(mesh: BalancedMesh, w: C128) -> C128:
     return taps
 
 
+def cells_vjp(mesh: BalancedMesh, m: C128, d: C128, x: C128, g: C128) -> tuple[C128, C128]:
+    """Gradients of any 2 x 2 cells m (K, 2, 2), and of x, from those of the outputs."""
+    kept = np.empty((mesh.count, 2, x.shape[1]), dtype=np.complex128)
+    y = x.copy()
+    for span in spans(mesh):
+        p = mesh.port[span]
+        a, b = y[p], y[p + 1]
+        kept[span, 0], kept[span, 1] = a, b
+        y[p] = m[span, 0, 0, None] * a + m[span, 0, 1, None] * b
+        y[p + 1] = m[span, 1, 0, None] * a + m[span, 1, 1, None] * b
+    grad, g, h = np.empty_like(m), g * d.conj()[:, None], m.conj()
+    for span in reversed(spans(mesh)):
+        p = mesh.port[span]
+        a, b = g[p], g[p + 1]
+        grad[span] = np.stack((a, b), 1) @ kept[span].conj().transpose(0, 2, 1)
+        g[p] = h[span, 0, 0, None] * a + h[span, 1, 0, None] * b
+        g[p + 1] = h[span, 0, 1, None] * a + h[span, 1, 1, None] * b
+    return grad, g
+
+
 def vjp(mesh: BalancedMesh, y: C128, g: C128) -> tuple[F64, F64, F64, C128]:
     """Gradients of theta, phi, out and x from the output y and g = dL/dRe y + i dL/dIm y."""
     grad_theta, grad_phi = np.empty(mesh.count), np.empty(mesh.count)

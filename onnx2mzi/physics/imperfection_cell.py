@@ -30,6 +30,15 @@ class CellErrors:
     second: Real | float = 0.0
     loss_db: Real | float = 0.0
 
+    def of_copy(self, copy: int) -> "CellErrors":
+        """Those (K,) of one of C copies, shapes (C, K), (1, K) where all are alike, or numbers."""
+        found: dict[str, Real | float] = {}
+        for name in ERRORS:
+            value = getattr(self, name)
+            several = np.ndim(value) > 1
+            found[name] = value[copy % len(value)] if several else value
+        return CellErrors(**found)
+
 
 ERRORS = tuple(item.name for item in fields(CellErrors))
 
@@ -60,6 +69,16 @@ def _assembled(lit: Complex, dark: Complex, phi_rad: Real, errors: CellErrors) -
     return np.stack(np.broadcast_arrays(*entries), -1).reshape(
         *np.broadcast_shapes(*(entry.shape for entry in entries)), 2, 2
     )
+
+
+def arm_derivatives(
+    *, theta_rad: Real, phi_rad: Real, errors: CellErrors
+) -> tuple[Complex, Complex]:
+    """Derivatives of `imperfect_mzi` by `arm_upper` and by `arm_lower`, (..., K, 2, 2) each."""
+    lit = 1j * np.exp(1j * (theta_rad / 2 + errors.arm_upper))
+    dark = 1j * np.exp(-1j * (theta_rad / 2 - errors.arm_lower))
+    none = np.zeros_like(lit)
+    return _assembled(lit, none, phi_rad, errors), _assembled(none, dark, phi_rad, errors)
 
 
 def imperfect_crossing(*, phi_rad: Real, errors: CellErrors, leak: Real | float) -> Complex:

@@ -35,6 +35,7 @@ from onnx2mzi.passes.prune.split import Sheet, sheets
 from onnx2mzi.passes.prune.thinning import product
 from onnx2mzi.passes.prune.trained import METHODS, Recipe, pruned
 from onnx2mzi.passes.prune.weights import nearest
+from onnx2mzi.passes.trim import trimmed
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import BoundedDrop, Budgeted, Context, Effect, Pass, option
 from onnx2mzi.pipeline.census import layer_census, reference_phases, tile_shapes
@@ -210,6 +211,13 @@ class Prune(Pass):
         low=0,
     )
 
+    keep_trim: float = option(
+        0.0,
+        "share of the MZIs left that keep a heater to undo static errors (the pass trim)",
+        low=0.0,
+        high=1.0,
+    )
+
     epochs: float | None = option(
         None, "training: passes through the data a level; none: 10, more of few samples", low=0.0
     )
@@ -228,6 +236,7 @@ class Prune(Pass):
     floor: float = option(
         0.002, "training: share of each layer's phases that stays", low=0.0, high=1.0
     )
+    levels: int = option(16, "cluster: phases (drivers) that a layer has", low=1)
     l1: float = option(0.05, "training: L1 norm on phases, a step and unit of lr", low=0.0)
     distil: float = option(
         0.5, "training: weight of the original's answers beside the labels", low=0.0, high=1.0
@@ -242,6 +251,9 @@ class Prune(Pass):
         return Budgeted(error=self.budget, drop=1.0 if self.target else self.max_drop)
 
     def run(self, program: Program, context: Context) -> Program:
+        return trimmed(self._pruned(program, context), context, share=self.keep_trim)
+
+    def _pruned(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
         if context.network is not None:
             context.log(f"prune: {self.method}, {judged_by(context.network, self)}")
@@ -298,6 +310,7 @@ class Prune(Pass):
             lr=self.lr,
             objective=self.objective,
             floor=self.floor,
+            levels=self.levels,
             l1=self.l1,
             distil=self.distil,
             time_limit_s=self.time_limit,

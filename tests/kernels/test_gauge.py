@@ -97,6 +97,32 @@ def test_drawn_mesh_is_the_balanced_one_up_to_known_phases(
     np.testing.assert_allclose(np.exp(1j * left)[:, None] * build(core), walked, atol=1e-12)
 
 
+@given(
+    ports=st.integers(2, 7),
+    seed=st.integers(0, 99),
+    drive=st.sampled_from(Drive),
+    passive=st.sampled_from(Passive),
+)
+def test_trims_are_heaters_and_change_nothing(
+    ports: int, seed: int, drive: Drive, passive: Passive
+) -> None:
+    unitary = haar(ports, seed, real=True)
+    mesh = decompose(unitary)
+    rng = np.random.default_rng(seed)
+    trims, entering = rng.random(mesh.count) < 0.5, rng.choice([0.0, np.pi / 2, 1.3], ports)
+    drawn = realised(
+        mesh,
+        drive=drive,
+        passive=passive,
+        entering_rad=entering,
+        lit=np.ones(ports, bool),
+        trims=trims,
+    )
+    assert np.all(drawn.phi_state[trims] == ShifterState.ACTIVE)
+    expected = np.exp(1j * drawn.left_rad)[:, None] * unitary * np.exp(-1j * entering)
+    np.testing.assert_allclose(walk(mesh, drawn, drive), expected, atol=1e-12)
+
+
 @given(ports=st.integers(2, 7), seed=st.integers(0, 99), drive=st.sampled_from(Drive))
 def test_dark_inputs_need_no_phi(ports: int, seed: int, drive: Drive) -> None:
     unitary = haar(ports, seed, real=False)

@@ -14,6 +14,7 @@ from onnx2mzi.kernels import (
     KernelError,
     backward_taps,
     build,
+    cells_vjp,
     clements_layout,
     columns_layout,
     forward_taps,
@@ -274,3 +275,38 @@ def test_meshes_are_read_only() -> None:
     mesh = some_mesh(4)
     for a in (mesh.column, mesh.port, mesh.theta, mesh.phi, mesh.out):
         assert not a.flags.writeable
+
+
+@pytest.mark.parametrize(("ports", "batch"), [(1, 3), (5, 17), (8, 1), (9, 16)])
+def test_gradients_of_any_cells_are_those_of_differences(
+    engine: str, ports: int, batch: int
+) -> None:
+    rng = np.random.default_rng(ports)
+
+    def some(*shape: int) -> C128:
+        return np.asarray(rng.normal(size=shape) + 1j * rng.normal(size=shape))
+
+    mesh = some_mesh(ports, seed=3)
+    cells, x, g = 0.5 * some(mesh.count, 2, 2), some(ports, batch), some(ports, batch)
+    grad, grad_x = cells_vjp(mesh, cells, x, g)
+
+    def loss(c: C128, v: C128) -> float:
+        return float((g.conj() * propagate_cells(mesh, c, v)).real.sum())
+
+    by_cells, by_x = some(mesh.count, 2, 2), some(ports, batch)
+    step = 1e-6
+    for moved, along, slope in (
+        ((cells + step * by_cells, x), (cells - step * by_cells, x), (grad.conj() * by_cells)),
+        ((cells, x + step * by_x), (cells, x - step * by_x), (grad_x.conj() * by_x)),
+    ):
+        difference = (loss(*moved) - loss(*along)) / (2 * step)
+        assert difference == pytest.approx(float(slope.real.sum()), rel=1e-6, abs=1e-6)
+
+
+def test_gradients_of_cells_want_shapes_that_fit() -> None:
+    mesh = some_mesh(4)
+    fields, cells = np.zeros((4, 2), complex), np.zeros((mesh.count, 2, 2), complex)
+    with pytest.raises(KernelError, match="cells of shape"):
+        cells_vjp(mesh, cells[1:], fields, fields)
+    with pytest.raises(KernelError, match="grad_y of shape"):
+        cells_vjp(mesh, cells, fields, fields[:, :1])

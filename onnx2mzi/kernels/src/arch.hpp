@@ -1,4 +1,5 @@
 // Included by every arch_*.cpp after KERNEL_ARCH and KERNEL_TABLE are named.
+#include "adjoint.hpp"
 #include "back.hpp"
 #include "rows.hpp"
 #include "sample.hpp"
@@ -41,6 +42,12 @@ static int run_taps(int ports, size_t count, const int32_t *column, const int32_
                     size_t batch, int transposed, double *to) {
   return taps(Mesh{ports, count, column, port, theta, phi, out}, x, batch, transposed != 0, to);
 }
+static int run_cells_vjp(int ports, size_t count, const int32_t *column, const int32_t *port,
+                         const double *out, const double *cells, const double *x, const double *g,
+                         size_t batch, double *grad_cells, double *grad_x) {
+  Mesh m{ports, count, column, port, nullptr, nullptr, out};
+  return cells_vjp(m, cells, x, g, batch, grad_cells, grad_x);
+}
 static int run_imperfect(int ports, size_t count, const int32_t *column, const int32_t *port,
                          const double *theta, const double *phi, const double *out,
                          const double *x, size_t batch, const double *s, uint64_t seed,
@@ -50,7 +57,7 @@ static int run_imperfect(int ports, size_t count, const int32_t *column, const i
 }
 
 static const Kernels TABLE = {run_clements, run_isometry, run_forward, run_cells,
-                              run_vjp,      run_taps,     run_imperfect};
+                              run_vjp,      run_taps,     run_cells_vjp, run_imperfect};
 
 }  // namespace KERNEL_ARCH
 

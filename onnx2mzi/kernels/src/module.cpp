@@ -196,6 +196,26 @@ PyObject *py_taps(PyObject *, PyObject *args) {
   return done(ok);
 }
 
+PyObject *py_cells_vjp(PyObject *, PyObject *args) {
+  Py_ssize_t batch;
+  PyObject *mesh, *o[5];
+  if (!PyArg_ParseTuple(args, "OnOOOOO", &mesh, &batch, o, o + 1, o + 2, o + 3, o + 4))
+    return nullptr;
+  MeshArgs m;
+  View c, x, g, grad_cells, grad_x;
+  if (!m.open(mesh)) return nullptr;
+  size_t bytes = size_t(m.ports) * size_t(batch) * Z, square = m.count * 4 * Z;
+  if (!c.open(o[0], square, false) || !x.open(o[1], bytes, false) || !g.open(o[2], bytes, false) ||
+      !grad_cells.open(o[3], square, true) || !grad_x.open(o[4], bytes, true))
+    return nullptr;
+  int ok;
+  Py_BEGIN_ALLOW_THREADS;
+  ok = table->cells_vjp(m.ports, m.count, m.column.ints(), m.port.ints(), m.out.in(), c.in(),
+                        x.in(), g.in(), size_t(batch), grad_cells.out(), grad_x.out());
+  Py_END_ALLOW_THREADS;
+  return done(ok);
+}
+
 PyObject *py_imperfect(PyObject *, PyObject *args) {
   Py_ssize_t batch, copies;
   unsigned long long seed, first;
@@ -282,6 +302,7 @@ PyMethodDef methods[] = {
     {"cells", py_cells, METH_VARARGS, "Light through any 2 x 2 cells."},
     {"vjp", py_vjp, METH_VARARGS, "Gradients of the phases."},
     {"taps", py_taps, METH_VARARGS, "Fields next to every MZI."},
+    {"cells_vjp", py_cells_vjp, METH_VARARGS, "Gradients of any 2 x 2 cells."},
     {"imperfect", py_imperfect, METH_VARARGS, "Light through imperfect copies."},
     {"balance", py_balance, METH_VARARGS, "Drawn phases to the balanced gauge."},
     {"realise", py_realise, METH_VARARGS, "Balanced phases to drawn ones."},

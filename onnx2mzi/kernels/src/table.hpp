@@ -21,6 +21,9 @@ struct Kernels {
   int (*taps)(int ports, size_t count, const int32_t *column, const int32_t *port,
               const double *theta, const double *phi, const double *out, const double *x,
               size_t batch, int transposed, double *taps);
+  int (*cells_vjp)(int ports, size_t count, const int32_t *column, const int32_t *port,
+                   const double *out, const double *cells, const double *x, const double *g,
+                   size_t batch, double *grad_cells, double *grad_x);
   int (*imperfect)(int ports, size_t count, const int32_t *column, const int32_t *port,
                    const double *theta, const double *phi, const double *out, const double *x,
                    size_t batch, const double *sigmas, uint64_t seed, uint64_t first, size_t copies,

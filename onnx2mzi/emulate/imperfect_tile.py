@@ -1,0 +1,221 @@
+"""Copies of one tile of a chip: what is wrong with them, how heaters are set, what they compute."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from onnx2mzi.emulate.imperfect_devices import AttenuatorDevices, MeshDevices
+from onnx2mzi.emulate.imperfect_mesh import (
+    Carried,
+    Chips,
+    DrawnAttenuators,
+    DrawnMesh,
+    MeshChange,
+    drawn_attenuators,
+    drawn_mesh,
+    kept,
+    leaked,
+    static_attenuators,
+    static_errors,
+)
+from onnx2mzi.emulate.readout import Calibration, calibrated, factors
+from onnx2mzi.emulate.retune import MadeAttenuators, MadeMesh, MadeTile, Settings, retuned
+from onnx2mzi.ir import MeshTile
+from onnx2mzi.kernels import propagate_cells
+from onnx2mzi.physics.arrays import Complex, Matrix, Real
+from onnx2mzi.physics.imperfection import Imperfections
+from onnx2mzi.physics.imperfection_random import block_keys, normal
+from onnx2mzi.tech import Technology
+
+BLOCKS = ("v", "s", "u")
+IDEAL = Imperfections()
+MODULATOR, DETECTOR = 14, 15
+# What a made chip keeps, so that it can be measured.
+STAYS = (
+    "split_rad",
+    "split_shared_rad",
+    "split_offset_rad",
+    "loss_scale",
+    "loss_sigma_db",
+    "crosstalk_scale",
+    "fabrication_scale",
+    "gradient_rad_mm2",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Where a chip is imperfect: a layer, a block ("v", "s", "u") or both; None is all."""
+
+    layer: str | None = None
+    block: str | None = None
+
+    def covers(self, layer: str, block: str) -> bool:
+        """Whether the block is imperfect."""
+        return self.layer in (None, layer) and self.block in (None, block)
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How copies are drawn: sizes, seed, where, trimming of static errors, calibration.
+
+    With `retune` steps all heaters of a tile are set together for what is wrong with the copy
+    and stays (`emulate.retune`), in place of trimming them one by one.
+    """
+
+    sizes: Imperfections
+    seed: int = 0
+    region: Region = Region()
+    trim: bool = True
+    calibration: Calibration = Calibration.GAIN
+    retune: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileDevices:
+    """A tile on the chip: its devices, and its ideal matrix (m, n)."""
+
+    name: str
+    tile: MeshTile
+    v: MeshDevices
+    sigma: AttenuatorDevices
+    u: MeshDevices
+    ideal: Matrix
+    real: bool = False
+
+
+def tile_copies(
+    tile: TileDevices,
+    layer: str,
+    technology: Technology,
+    how: How,
+    copies: Sequence[int],
+    moment: Real | None = None,
+) -> Complex:
+    """What copies of the tile add to its outputs, (C, m, n), calibrated. `moment` (n, n) is the
+    second moment of its inputs, for which heaters are set again."""
+    chips = {
+        block: Chips(
+            sizes=how.sizes if how.region.covers(layer, block) else IDEAL,
+            keys=block_keys(seed=how.seed, copies=copies, block=f"{tile.name}/{block}"),
+            chip_keys=block_keys(seed=how.seed, copies=copies, block=""),
+            coherence_mm=technology.guide.coherence_mm,
+            crosstalk_db=technology.crossing.crosstalk_db,
+            trim=how.trim,
+        )
+        for block in BLOCKS
+    }
+    changes = _retuned(tile, chips, how, moment) if how.retune else None
+    v, sigma, u = _drawn(tile, chips, changes)
+    count, channels = len(copies), len(tile.sigma.gone)
+    light = np.empty((count, tile.u.ports, tile.v.ports), np.complex128)
+    identity = np.eye(tile.v.ports, dtype=np.complex128)
+    for c in range(count):
+        fields = np.zeros((tile.u.ports, tile.v.ports), np.complex128)
+        behind_v = _through(tile.v, v, c, identity)[:channels]
+        fields[:channels] = behind_v * sigma.amplitude[c][:, None]
+        light[c] = _through(tile.u, u, c, fields)
+    turned = tile.tile.gain * np.exp(1j * tile.tile.readout_rad)[:, None] * light
+    turned = _ends(turned, tile, chips["v"], chips["u"])
+    return calibrated(turned, tile.ideal, how.calibration, real=tile.real)
+
+
+def _drawn(
+    tile: TileDevices, chips: Mapping[str, Chips], changes: Sequence[Settings] | None
+) -> tuple[DrawnMesh, DrawnAttenuators, DrawnMesh]:
+    """V, attenuators and U of all copies; without `changes` heaters trim what reaches them."""
+    channels, n, m = len(tile.sigma.gone), tile.v.ports, tile.u.ports
+    entering = Carried(np.zeros((1, n)), np.ones(n))
+    set_v, set_s, set_u = (None, None, None) if changes is None else _stacked(changes)
+    v = drawn_mesh(tile.v, chips["v"], entering, set_v)
+    behind = Carried(v.carried.phase_rad[:, :channels], v.carried.power[:channels])
+    sigma = drawn_attenuators(tile.sigma, chips["s"], behind, set_s)
+    phase_rad, power = np.zeros((len(sigma.carried.phase_rad), m)), np.zeros(m)
+    phase_rad[:, :channels] = sigma.carried.phase_rad
+    power[:channels] = sigma.carried.power
+    return v, sigma, drawn_mesh(tile.u, chips["u"], Carried(phase_rad, power), set_u)
+
+
+def _stacked(changes: Sequence[Settings]) -> tuple[MeshChange, Real, MeshChange]:
+    def all_of(name: str) -> Real:
+        return np.stack([getattr(item, name) for item in changes])
+
+    v = MeshChange(all_of("v_theta"), all_of("v_phi"), np.zeros((1, 1)))
+    return v, all_of("sigma"), MeshChange(all_of("u_theta"), all_of("u_phi"), all_of("u_out"))
+
+
+def _retuned(
+    tile: TileDevices, chips: Mapping[str, Chips], how: How, moment: Real | None
+) -> list[Settings]:
+    """How the heaters of every copy are set for the errors that stay, trimming one by one being
+    where the search begins."""
+    still = {
+        block: replace(item, sizes=item.sizes.only(*STAYS), trim=True)
+        for block, item in chips.items()
+    }
+    v, sigma, u = _drawn(tile, still, None)
+    trimmed = (v.change.theta, v.change.phi, sigma.change, u.change.theta, u.change.phi)
+    return [
+        retuned(
+            made,
+            tile.ideal,
+            calibration_of(tile, how.calibration),
+            moment=moment,
+            real=tile.real,
+            steps=how.retune,
+            start=Settings(*(_of(change, c) for change in trimmed), np.zeros(tile.u.ports)),
+        )
+        for c, made in enumerate(made_tiles(tile, still))
+    ]
+
+
+def _of(values: Real, copy: int) -> Real:
+    """Row `copy` of (C, K), or of (1, K) where all copies are alike."""
+    return values[copy % len(values)]
+
+
+def calibration_of(tile: TileDevices, calibration: Calibration) -> Callable[[Complex], Complex]:
+    """The factors, (m, 1) or (1, 1), that electronics would set for some light (m, n)."""
+
+    def factors_of(light: Complex) -> Complex:
+        found = factors(light[None], tile.ideal, calibration, real=tile.real)[0]
+        return np.asarray(found, np.complex128)
+
+    return factors_of
+
+
+def made_tiles(tile: TileDevices, chips: Mapping[str, Chips]) -> list[MadeTile]:
+    """The copies as measured: everything that is wrong with them but for what heaters do."""
+    v, u = (_made_meshes(getattr(tile, block), chips[block]) for block in ("v", "u"))
+    errors, guide = static_attenuators(tile.sigma, chips["s"])
+    turn = tile.tile.gain * np.exp(1j * tile.tile.readout_rad)
+    sigma = [MadeAttenuators(tile.sigma, errors.of_copy(c), _of(guide, c)) for c in range(len(v))]
+    return [MadeTile(*blocks, turn) for blocks in zip(v, sigma, u, strict=True)]
+
+
+def _made_meshes(devices: MeshDevices, chips: Chips) -> list[MadeMesh]:
+    errors, out_rad = static_errors(devices, chips)
+    lost, leak = kept(devices, chips), leaked(chips)
+    return [
+        MadeMesh(devices, errors.of_copy(c), _of(out_rad, c), lost, leak)
+        for c in range(chips.copies)
+    ]
+
+
+def _through(devices: MeshDevices, drawn: DrawnMesh, copy: int, x: Complex) -> Complex:
+    y = propagate_cells(devices.core, drawn.cells[copy], x)
+    return np.asarray(drawn.out[copy][:, None] * y)
+
+
+def _ends(light: Complex, tile: TileDevices, v: Chips, u: Chips) -> Complex:
+    """Modulators before V and detectors behind U that are not alike."""
+    if v.sizes.modulator > 0:
+        device = np.arange(tile.v.ports)
+        drawn = normal(keys=v.keys, device=device, stream=MODULATOR)
+        light = light * (1 + v.sizes.modulator * drawn[:, None, :])
+    if u.sizes.detector > 0:
+        device = np.arange(tile.u.ports)
+        drawn = normal(keys=u.keys, device=device, stream=DETECTOR)
+        light = light * (1 + u.sizes.detector * drawn[:, :, None])
+    return light
