@@ -127,6 +127,7 @@ def test_the_layout_walked_is_the_emulators_transfer(
         assert isinstance(tile, MeshTile)
         mesh = {"u": tile.u, "v": tile.v}[block.block]
         tile_cell = cells[f"L{position}_G{block.grid}_T{block.tile}"]
+        assert isinstance(tile_cell, gdstk.Cell)
         (name,) = [
             reference.cell_name
             for reference in tile_cell.references
