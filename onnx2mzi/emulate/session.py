@@ -1,6 +1,8 @@
 """An onnxruntime session that is quiet, small, and answers errors in one line."""
 
+import mmap
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,10 @@ _DTYPES = {
     **{name: name for name in ("uint8", "uint16", "uint32", "uint64", "bool")},
 }
 _SILENT = 4
+# How long one run of a model with loops may take: only then is known whether they end.
+LOOP_SECONDS = 60.0
+# The operator's name as protobuf writes it.
+_LOOP = b'"\x04Loop'
 # The newest IR that onnxruntime 1.31 reads. In protobuf the last value of a field counts.
 _OLDER_IR = b"\x08\x0d"
 
@@ -48,6 +54,7 @@ class Session:
         self.where = where or (source if isinstance(source, str) else "")
         try:
             self._session = _load(source, options)
+            self._loops = _has_loops(source)
             self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
             self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
         except Exception as error:  # onnxruntime's errors share no base class.
@@ -81,13 +88,47 @@ class Session:
     def _once(self, outputs: Sequence[str], feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         if not outputs:
             return []
+        options, timer = self._bounded()
         try:
-            values = self._session.run(list(outputs), dict(feed))
+            values = self._session.run(list(outputs), dict(feed), options)
         except Exception as error:  # As above.
+            if options is not None and options.terminate:
+                raise InputError(
+                    f"a Loop of the model runs for more than {LOOP_SECONDS:g} s",
+                    where=self.where,
+                    hint="give it a smaller trip count, or inputs with which it ends",
+                ) from None
             raise InputError(
                 f"onnxruntime cannot run the model: {one_line(error)}", where=self.where
             ) from None
+        finally:
+            if timer is not None:
+                timer.cancel()
         return [_array(value) for value in values]
+
+    def _bounded(self) -> tuple[Any, threading.Timer | None]:
+        """Options of a run that ends, and the timer that sees to it; for models with loops."""
+        import onnxruntime
+
+        if not self._loops:
+            return None, None
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _SILENT
+        timer = threading.Timer(LOOP_SECONDS, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        return options, timer
+
+
+def _has_loops(model: bytes | str) -> bool:
+    """Whether the operator's name is in the file."""
+    if isinstance(model, bytes):
+        return _LOOP in model
+    with Path(model).open("rb") as file:
+        if not Path(model).stat().st_size:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return data.find(_LOOP) >= 0
 
 
 def _load(model: bytes | str, options: object) -> Any:

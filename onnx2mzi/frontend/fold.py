@@ -7,7 +7,7 @@ import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto
 
 from onnx2mzi.frontend.attributes import attribute
-from onnx2mzi.frontend.fold_ops import FOLDS, MOST
+from onnx2mzi.frontend.fold_ops import FOLDS, MOST, split_pieces
 from onnx2mzi.frontend.tensors import TensorReader
 
 _DEPTH = 64
@@ -76,8 +76,28 @@ class Constants:
             return None if tensor.data_type == TensorProto.STRING else self._reader.array(tensor)
         if name not in self._folded:
             node = self._producers.get(name)
-            self._folded[name] = self._fold(node, depth) if node and depth else None
+            if node is not None and node.op_type == "Split" and depth:
+                self._split(node, depth)
+            if name not in self._folded:
+                self._folded[name] = self._fold(node, depth) if node and depth else None
         return self._folded[name]
+
+    def _split(self, node: NodeProto, depth: int) -> None:
+        """Put all pieces of a Split among the folded values, if it can be folded."""
+        names = list(node.input)
+        inputs = [self._value(name, depth - 1) if name else None for name in names]
+        known = all(
+            value is not None or not name for name, value in zip(names, inputs, strict=True)
+        )
+        if node.domain not in ("", "ai.onnx") or not known:
+            return
+        try:
+            pieces = split_pieces(node, inputs)
+        except (ValueError, TypeError, IndexError, OverflowError):
+            return
+        self._left -= sum(piece.size for piece in pieces)
+        if self._left >= 0:
+            self._folded.update(zip(node.output, pieces, strict=True))
 
     def _fold(self, node: NodeProto, depth: int) -> np.ndarray | None:
         fold = FOLDS.get(node.op_type)

@@ -160,6 +160,21 @@ def _slice(node: NodeProto, inputs: Inputs) -> np.ndarray:
     return x[tuple(cut)]
 
 
+def split_pieces(node: NodeProto, inputs: Inputs) -> list[np.ndarray]:
+    """All outputs of a Split; in equal pieces, the last one smaller, unless it says otherwise."""
+    x, axis = _given(inputs, 0), integer(node, "axis", 0)
+    size, count = x.shape[axis], len(node.output)
+    told = integers(node, "split")
+    if len(inputs) > 1 and inputs[1] is not None:
+        told = _numbers(inputs[1])
+    if told is None:
+        piece = -(-size // max(count, 1))
+        told = [min(piece, size - k * piece) for k in range(count)]
+    if len(told) != count or min(told, default=-1) < 0 or sum(told) != size:
+        raise ValueError("pieces that do not fit")
+    return np.split(x, np.cumsum(told)[:-1], axis)
+
+
 def _constant(node: NodeProto, inputs: Inputs) -> np.ndarray:
     for name, dtype in (("value_float", np.float32), ("value_int", np.int64)):
         found = attribute(node, name)

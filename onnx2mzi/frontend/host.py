@@ -10,7 +10,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto,
 from onnx2mzi import __version__
 from onnx2mzi.emulate.parts import doubled
 from onnx2mzi.errors import InputError
-from onnx2mzi.frontend.tensors import TensorReader
+from onnx2mzi.frontend.tensors import TensorReader, tensors_of
 from onnx2mzi.frontend.validate import captured, with_ir
 from onnx2mzi.ir import LinearLayer, TensorSpec
 
@@ -44,6 +44,10 @@ def build_host(model: ModelProto, parts: HostGraph, reader: TensorReader, where:
     graph.node.extend(nodes)
     for node in graph.node:
         node.ClearField("doc_string")
+    # Constant nodes, and what the graphs in nodes hold.
+    for tensor in tensors_of(graph):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            tensor.CopyFrom(reader.inline(tensor))
     for name, tensor in parts.constants.items():
         if name in used:
             reader.refuse_nan(tensor)

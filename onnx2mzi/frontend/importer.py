@@ -14,6 +14,7 @@ from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.frontend.fold import Constants
 from onnx2mzi.frontend.fold_ops import MOST
 from onnx2mzi.frontend.host import HostGraph, build_host, needed, tensor_spec
+from onnx2mzi.frontend.loops import check_loops
 from onnx2mzi.frontend.names import printable
 from onnx2mzi.frontend.plain import plain
 from onnx2mzi.frontend.select import Selection
@@ -83,6 +84,7 @@ def _imported(
     nodes = needed(in_order(graph, where), [value.name for value in graph.output])
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     constants = Constants(initializers, nodes, reader, most=_bound(tensors_of(graph)))
+    check_loops(graph, constants, where)
     walk = Walk(model, source.file, opset, selection)
     host_nodes = walk.take(nodes, constants)
     walk.activations(nodes, constants)

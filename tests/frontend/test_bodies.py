@@ -1,14 +1,16 @@
 """Linear layers in the bodies of If, Loop and Scan, and in functions of the model."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from onnx import GraphProto, NodeProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from onnx2mzi.emulate.host import HostRunner
+from onnx2mzi.emulate.accuracy import relative_error
+from onnx2mzi.emulate.host import HostRunner, reference_run
 from onnx2mzi.errors import InputError
 from onnx2mzi.frontend import import_model
 from onnx2mzi.ir import Program
@@ -170,3 +172,54 @@ def test_functions_that_double_at_every_level_are_left_alone(make_onnx: MakeMode
     )
     with pytest.raises(InputError, match="inside the function 'Layer', which cannot be inlined"):
         import_model(model)
+
+
+@pytest.mark.parametrize("where", ["initializers", "constants", "constants around"])
+def test_external_data_of_a_body(tmp_path: Path, where: str) -> None:
+    arrays = {"w": numbers(4, 4), "b": numbers(4)}
+    tensors = []
+    for name, array in arrays.items():
+        (tmp_path / f"{name}.bin").write_bytes(array.tobytes())
+        tensors.append(TensorProto(name=name, data_type=1, dims=array.shape))
+        tensors[-1].data_location = TensorProto.EXTERNAL
+        entry = tensors[-1].external_data.add()
+        entry.key, entry.value = "location", f"{name}.bin"
+    made = [helper.make_node("Constant", [], [t.name], value=t) for t in tensors]
+    inner = [
+        helper.make_node("MatMul", ["x", "w"], ["p"]),
+        helper.make_node("Add", ["p", "b"], ["q"]),
+    ]
+    then = helper.make_graph(
+        [*made[: 2 * (where == "constants")], *inner],
+        "then",
+        [],
+        [helper.make_tensor_value_info("q", 1, None)],
+        tensors[: 2 * (where == "initializers")],
+    )
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["i"])],
+        "else",
+        [],
+        [helper.make_tensor_value_info("i", 1, None)],
+    )
+    nodes = [
+        *made[: 2 * (where == "constants around")],
+        helper.make_node("ReduceMax", ["x"], ["m"], keepdims=0),
+        helper.make_node("Cast", ["m"], ["t"], to=9),
+        helper.make_node("If", ["t"], ["y"], then_branch=then, else_branch=other),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("x", 1, ["N", 4])],
+        [helper.make_tensor_value_info("y", 1, None)],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString())
+    program = import_model(path)
+    assert program.host is not None
+    assert len(program.layers) == 1
+    x = numbers(3, 4, seed=1)
+    found = HostRunner(program.host).run({}, program.layers, {"x": x})
+    assert relative_error(found, reference_run(path, {"x": x})) < 1e-6

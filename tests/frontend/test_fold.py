@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import NodeProto, helper, numpy_helper
@@ -207,3 +208,48 @@ def test_constants_of_every_kind() -> None:
     }
     assert values["f"].dtype == np.float32  # type: ignore[union-attr]
     assert values["i"].dtype == np.int64  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("size", "opset", "pieces", "extra", "attributes"),
+    [
+        (6, 11, 3, None, {"axis": 1}),
+        (6, 11, 2, None, {"axis": -1, "split": [1, 5]}),
+        (6, 13, 2, [2, 4], {"axis": 1}),
+        (7, 18, 3, None, {"axis": 1, "num_outputs": 3}),
+        (8, 18, 3, None, {"axis": 1, "num_outputs": 3}),
+    ],
+)
+def test_split(
+    size: int, opset: int, pieces: int, extra: list[int] | None, attributes: dict[str, Any]
+) -> None:
+    value = np.arange(2.0 * size, dtype=np.float32).reshape(2, size)
+    arrays = {"a": value}
+    if extra is not None:
+        arrays["sizes"] = np.array(extra, np.int64)
+    names = [f"p{k}" for k in range(pieces)]
+    node = helper.make_node("Split", list(arrays), names, **attributes)
+    found = constants([node], arrays)
+    ends = [helper.make_node("Identity", [name], [f"o{name}"]) for name in names]
+    model = helper.make_model(
+        helper.make_graph(
+            [node, *ends],
+            "net",
+            [],
+            [helper.make_tensor_value_info(f"o{name}", 1, None) for name in names],
+            [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", opset)],
+        ir_version=8,
+    )
+    expected = reference_run(model.SerializeToString(), {})
+    for name in reversed(names):
+        piece = found.value(name)
+        assert piece is not None
+        assert np.array_equal(piece, expected[f"o{name}"])
+
+
+def test_split_that_does_not_fit_is_not_folded() -> None:
+    for told in ([1, 2], [7, -1], [6]):
+        node = helper.make_node("Split", ["a"], ["p", "q"], axis=0, split=told)
+        assert constants([node], {"a": np.zeros(6, np.float32)}).value("q") is None
