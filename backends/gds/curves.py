@@ -1,7 +1,7 @@
 """Centrelines and the ribbons around them: pure geometry, lengths in um, y up, light to +x.
 
-A centreline is an array (P, 2); `chain` sets pieces end to end. Arcs are sampled so finely
-that a polyline is shorter than its curve by less than 1e-4 of its length.
+A centreline is an array (P, 2); `chain` sets pieces end to end. A sampled arc is as long as its
+curve.
 """
 
 from collections.abc import Sequence
@@ -79,6 +79,23 @@ def ribbon(line: Real, width_um: float) -> Real:
 
 
 def _arc(radius_um: float, angle_rad: float, step_rad: float) -> Real:
+    """An arc from the origin, tangential to +x. Its corners lie beside the circle by as much as
+    makes the polyline as long as the arc: chords alone would lose 1e-4, of some bends more."""
     steps = max(1, int(np.ceil(angle_rad / step_rad)))
     t = np.linspace(0, angle_rad, steps + 1)
-    return np.stack([radius_um * np.sin(t), radius_um * (1 - np.cos(t))], 1)
+    radius = np.full(steps + 1, radius_um)
+    if steps > 1:
+        radius[1:-1] *= _corner_radius(steps, angle_rad / steps)
+    return np.stack([radius * np.sin(t), radius_um - radius * np.cos(t)], 1)
+
+
+def _corner_radius(steps: int, step_rad: float) -> float:
+    """Radius of the inner corners of a polyline of `steps` chords as long as a unit arc."""
+    wanted, radius = steps * step_rad, 1.0
+    for _ in range(3):
+        outer = np.sqrt(1 + radius * radius - 2 * radius * np.cos(step_rad))
+        length = 2 * (steps - 2) * radius * np.sin(step_rad / 2) + 2 * outer
+        slope = 2 * (steps - 2) * np.sin(step_rad / 2)
+        slope += 2 * (radius - np.cos(step_rad)) / outer
+        radius += float((wanted - length) / slope)
+    return radius

@@ -3,38 +3,40 @@
 Couplers, heaters and crossings are marked in design.gds. Guides outside of the marks are
 optical nets, merged metal is an electrical one; labels at the die's edges and on pads name them.
 Terminals: couplers and crossings have (upper in, lower in, upper out, lower out), heaters (in,
-out, left contact, right contact); light runs to the right.
+out, left contact, right contact); light runs to the right. What lies under a mark must be what
+the technology draws there; a guide's length is half of what its outline is longer than its ends.
 """
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from math import nan, sqrt
 from pathlib import Path
 from typing import Any
 
+from onnx2mzi.backends.gds.bodies import Bodies, Kind
 from onnx2mzi.backends.gds.drc import klayout_module, read_layout
 from onnx2mzi.tech import Layer, Technology
 
 # How far beside its mark the guides of a crossing are looked for.
 REACH_UM = 0.5
-
-
-class Kind(StrEnum):
-    """What can be found."""
-
-    COUPLER = "coupler"
-    HEATER = "heater"
-    CROSSING = "crossing"
+# A guide's area must be its length times its width: slanted sides are rounded to the grid.
+AREA_SHARE = 0.01
+AREA_UM = 0.02
+SOUND = "sound"
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device, the centre of its mark in um, and the nets at its terminals (0: open)."""
+    """A device, the centre of its mark in um, and the nets at its terminals (0: open).
+
+    `sound`: the guides under its mark are those that the technology draws for its kind.
+    """
 
     kind: Kind
     x_um: float
     y_um: float
     nets: tuple[int, int, int, int]
+    sound: bool = True
 
     def __str__(self) -> str:
         return f"{self.kind} at ({self.x_um:.1f}, {self.y_um:.1f})"
@@ -42,10 +44,15 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """All devices, and the label of every net that has one; several are joined by commas."""
+    """All devices, and the label of every net that has one; several are joined by commas.
+
+    `lengths_um`: of every optical net the length of its guide from device to device or to the
+    die's edge, along its middle; nan if it is no single strip as wide as a guide.
+    """
 
     devices: tuple[Device, ...]
     labels: dict[int, str]
+    lengths_um: dict[int, float] = field(default_factory=dict)
 
 
 def extract(path: Path, technology: Technology) -> Extracted:
@@ -57,6 +64,8 @@ def extract(path: Path, technology: Technology) -> Extracted:
     top.flatten(True)
     l2n = db.LayoutToNetlist(db.RecursiveShapeIterator(layout, top, []))
     l2n.threads = 1
+    l2n.max_vertex_count = 1 << 20
+    l2n.max_area_ratio = 1e6
 
     def polygons(layer: Layer, name: str) -> Any:
         return l2n.make_polygon_layer(layout.layer(*layer), name)
@@ -65,18 +74,26 @@ def extract(path: Path, technology: Technology) -> Extracted:
     core, metal = polygons(layers.core, "core"), polygons(layers.metal, "metal")
     heater, pin = polygons(layers.heater, "filament"), polygons(markers.pin, "pin")
     marks = {kind: polygons(getattr(markers, kind), f"mark_{kind}") for kind in Kind}
-    guides = core - (marks[Kind.COUPLER] + marks[Kind.HEATER] + marks[Kind.CROSSING])
+    marked = marks[Kind.COUPLER] + marks[Kind.HEATER] + marks[Kind.CROSSING]
+    guides, inside = core - marked, core & marked
     contacts = heater & metal
     reach = round(REACH_UM / layout.dbu)
     crossing = marks[Kind.CROSSING]
     beside = guides & (crossing.sized(reach) - crossing)
-    for region, name in ((guides, "guides"), (contacts, "contacts"), (beside, "beside")):
+    for region, name in (
+        (guides, "guides"),
+        (contacts, "contacts"),
+        (beside, "beside"),
+        (inside, "inside"),
+    ):
         l2n.register(region, name)
+    bodies = Bodies(technology, layout.dbu)
     edge_names, pad_names = _labels(l2n, layout, top, technology)
-    makers = [_maker(db, kind) for kind in Kind]
+    makers = [_maker(db, kind, bodies) for kind in Kind]
     for kind, maker in zip(Kind, makers, strict=True):
         ports = beside if kind is Kind.CROSSING else pin
-        l2n.extract_devices(maker, {"mark": marks[kind], "port": ports, "contact": contacts})
+        layers_of = {"mark": marks[kind], "port": ports, "contact": contacts, "inside": inside}
+        l2n.extract_devices(maker, layers_of)
     for a, b in (
         (guides, guides),
         (pin, pin),
@@ -92,7 +109,7 @@ def extract(path: Path, technology: Technology) -> Extracted:
         else:
             l2n.connect(a, b)
     l2n.extract_netlist()
-    return _collected(l2n, top.name)
+    return _collected(l2n, top.name, guides, technology, layout.dbu)
 
 
 def _labels(l2n: Any, layout: Any, top: Any, technology: Technology) -> tuple[Any, Any]:
@@ -111,7 +128,7 @@ def _labels(l2n: Any, layout: Any, top: Any, technology: Technology) -> tuple[An
     return made[0], made[1]
 
 
-def _maker(db: Any, kind: Kind) -> Any:
+def _maker(db: Any, kind: Kind, bodies: Bodies) -> Any:
     """A KLayout device extractor for one kind; its class needs the module, so it is made here."""
     terminals = ("i", "o", "l", "r") if kind is Kind.HEATER else ("i0", "i1", "o0", "o1")
 
@@ -119,10 +136,11 @@ def _maker(db: Any, kind: Kind) -> Any:
         """Finds the marks of a kind and the pins around them."""
 
         def setup(self) -> None:
-            for layer in ("mark", "port", "contact"):
+            for layer in ("mark", "port", "contact", "inside"):
                 self.define_layer(layer, layer)
             made = db.DeviceClass()
             self.name = made.name = str(kind)
+            made.add_parameter(db.DeviceParameterDefinition(SOUND, SOUND))
             for name in terminals:
                 made.add_terminal(db.DeviceTerminalDefinition(name, name))
             self.register_device_class(made)
@@ -134,13 +152,14 @@ def _maker(db: Any, kind: Kind) -> Any:
             return together
 
         def extract_devices(self, geometry: Any) -> None:
-            marks, ports, contacts = geometry
+            marks, ports, contacts, inside = geometry
             for mark in marks.each():
-                self._one(mark, ports, contacts)
+                self._one(mark, ports, contacts, inside)
 
-        def _one(self, mark: Any, ports: Any, contacts: Any) -> None:
+        def _one(self, mark: Any, ports: Any, contacts: Any, inside: Any) -> None:
             box, own = mark.bbox(), db.Region(mark)
             device = self.create_device()
+            device.set_parameter(SOUND, float(bodies.sound(kind, mark, inside & own)))
             middle = box.center().x
 
             def side(shape: Any) -> tuple[bool, int]:
@@ -166,20 +185,46 @@ def _maker(db: Any, kind: Kind) -> Any:
     return Maker()
 
 
-def _collected(l2n: Any, top: str) -> Extracted:
+def _collected(l2n: Any, top: str, guides: Any, technology: Technology, dbu: float) -> Extracted:
     netlist = l2n.netlist()
     circuit = netlist.circuit_by_name(top)
     if circuit is None:
         return Extracted((), {})
     devices: list[Device] = []
-    labels: dict[int, str] = {}
+    slanted: dict[int, int] = {}
     for device in circuit.each_device():
         nets = [device.net_for_terminal(k) for k in range(4)]
         place = device.trans.disp
         a, b, c, d = (int(net.cluster_id) if net else 0 for net in nets)
         kind = Kind(device.device_class().name)
-        devices.append(Device(kind, place.x, place.y, (a, b, c, d)))
+        sound = bool(device.parameter(SOUND))
+        devices.append(Device(kind, place.x, place.y, (a, b, c, d), sound))
+        if kind is Kind.CROSSING:
+            for end in (a, b, c, d):
+                slanted[end] = slanted.get(end, 0) + 1
+    labels: dict[int, str] = {}
+    lengths_um: dict[int, float] = {}
     for net in circuit.each_net():
         if net.name:
             labels[net.cluster_id] = net.name
-    return Extracted(tuple(devices), labels)
+        strips = l2n.shapes_of_net(net, guides, True).merged()
+        if not strips.is_empty():
+            lengths_um[net.cluster_id] = _length_um(
+                strips, slanted.get(net.cluster_id, 0), technology.guide.width_um, dbu
+            )
+    return Extracted(tuple(devices), labels, lengths_um)
+
+
+def _length_um(strips: Any, slanted: int, width_um: float, dbu: float) -> float:
+    """Along the middle of a guide; at `slanted` ends it meets the corner of a crossing's mark.
+
+    Both sides of a strip that starts and ends in one direction are together twice as long as
+    its middle, however it bends. At a corner the sides reach half a width beyond the end, to a
+    notch whose edges are a width over the square root of 2 each.
+    """
+    ends_um = width_um * (2 + slanted * sqrt(2))
+    length = (strips.perimeter() * dbu - ends_um) / 2
+    area = width_um * (length + slanted * width_um / 4)
+    off_um = abs(strips.area() * dbu * dbu - area) / width_um
+    single = strips.count() == 1 and slanted <= 2
+    return length if single and off_um <= AREA_SHARE * length + AREA_UM else nan
