@@ -97,12 +97,14 @@ class Trainer:
         hook: Hook | None = None,
         penalty: Penalty | None = None,
         rows: Tensor | None = None,
+        still: bool = False,
         what: str = "train",
     ) -> None:
         """Train for so many epochs (a fraction will do) on `fit_on`, or its `rows` only.
 
         `hook` is called behind every step and may change `alive` (through `keep`) and phases;
-        `penalty` adds to the loss. `what` is what progress is told about.
+        `penalty` adds to the loss. With `still` phases stay, what is electronic learns. `what` is
+        what progress is told about.
         """
         piece, self.pieces = self.pieces, self.pieces + 1
         if self._taken_up(piece, done=True) is not None:
@@ -130,6 +132,8 @@ class Trainer:
                 factor = schedule(share)
                 for group in optimizer.param_groups:
                     group["lr"] = factor * group["peak"] * (peak / self.settings.lr)
+                if still:
+                    optimizer.param_groups[0]["lr"] = 0.0
                 part = step % each
                 recent.append(
                     self._step(optimizer, order[part * batch : (part + 1) * batch], penalty)
@@ -147,14 +151,14 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         phase = self.network.effective()
         loss = self.aim.loss(self.network(on.inputs, phase=phase), on)
-        total = loss if penalty is None else loss + penalty(self, phase)
-        total.backward()  # type: ignore[no-untyped-call,unused-ignore]
         value = float(loss.detach())
         if not np.isfinite(value):
             raise InputError(
                 "training on phases diverged (the loss is no number)",
                 hint="use a smaller rate, as with prune{lr=0.003}",
             )
+        total = loss if penalty is None else loss + penalty(self, phase)
+        total.backward()  # type: ignore[no-untyped-call,unused-ignore]
         optimizer.step()
         self.network.project()
         return value

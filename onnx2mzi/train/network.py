@@ -194,6 +194,10 @@ class PhaseNetwork(nn.Module):
             for name, grids in self.layers.items()
         )
 
+    def rebuilt(self, layers: Sequence[LayerStart]) -> "PhaseNetwork":
+        """A network of other meshes in the same electronics, its biases as they are now."""
+        return PhaseNetwork(layers, self.electronics, biases=self.constants())
+
     def state(self) -> dict[str, Any]:
         """Everything that training changes, as tensors; `restore` takes it back."""
         return {name: value.detach().clone() for name, value in self.state_dict().items()}

@@ -6,6 +6,7 @@ from typing import Any
 
 from onnx2mzi.train.loop import Measure, Trainer
 from onnx2mzi.train.methods.base import Method, Task
+from onnx2mzi.train.network import PhaseNetwork
 
 # Share of the heaters that a level of a walk has of the one before; and of the gap to the first
 # level that failed, how often it is halved (in ratios).
@@ -24,6 +25,19 @@ class Point:
     accuracy: float | None
     loss: float
     kept: bool
+
+
+# A method may put another network in the place of the first.
+Snapshot = tuple[PhaseNetwork, dict[str, Any]]
+
+
+def _snapshot(trainer: Trainer) -> Snapshot:
+    return trainer.network, trainer.network.state()
+
+
+def _back(trainer: Trainer, to: Snapshot) -> None:
+    trainer.network, state = to
+    trainer.network.restore(state)
 
 
 @dataclass
@@ -49,7 +63,7 @@ class Walk:
         at the best level accepted.
         """
         trainer = self.trainer
-        best: dict[str, Any] | None = trainer.network.state() if accepted() else None
+        best = _snapshot(trainer) if accepted() else None
         high = trainer.network.phases_active
         self.point(kept=best is not None)
         least = max(round(FEWEST * len(trainer.network.phase)), 1)
@@ -57,7 +71,7 @@ class Walk:
         while high * SHARE > least and not trainer.expired:
             count = round(high * SHARE)
             if self._level(count, accepted):
-                best, high = trainer.network.state(), trainer.network.phases_active
+                best, high = _snapshot(trainer), trainer.network.phases_active
                 continue
             low = count
             break
@@ -65,14 +79,14 @@ class Walk:
             if trainer.expired or high - low < 2:
                 break
             assert best is not None
-            trainer.network.restore(best)
+            _back(trainer, best)
             count = round((low * high) ** 0.5)
             if self._level(count, accepted):
-                best, high = trainer.network.state(), trainer.network.phases_active
+                best, high = _snapshot(trainer), trainer.network.phases_active
             else:
                 low = count
         if best is not None:
-            trainer.network.restore(best)
+            _back(trainer, best)
         return best is not None
 
     def _level(self, count: int, accepted: Callable[[], bool]) -> bool:

@@ -14,6 +14,7 @@ from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import MeshTile, Program, TileGrid
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
+from onnx2mzi.passes.prune.links import readers
 from onnx2mzi.passes.prune.settle import settled_tile
 from onnx2mzi.passes.prune.thetas import RealTile
 from onnx2mzi.physics.arrays import Matrix
@@ -44,6 +45,7 @@ class Recipe:
     lr: float
     objective: str
     floor: float
+    levels: int
     l1: float
     distil: float
     time_limit_s: float | None
@@ -92,7 +94,9 @@ def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
     rules = drawing_rules(context)
 
     def written() -> Program:
-        return with_phases(program, model.starts(), rules)
+        return with_phases(
+            program, trainer.network.starts(), rules, taps=recipe.method == "smartdeal"
+        )
 
     def told(point: Point) -> None:
         right = "" if point.accuracy is None else f", {point.accuracy:.2%} right"
@@ -106,6 +110,8 @@ def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
         objective=Objective(recipe.objective),
         floor=recipe.floor,
         l1=recipe.l1,
+        levels=recipe.levels,
+        readers=_readers(network, context.seed) if recipe.method == "filter" else {},
     )
     walk = Walk(trainer, method(recipe.method), task, told)
     if zero and recipe.method not in ("grow",):
@@ -115,7 +121,7 @@ def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
         return written()
 
     def accepted() -> bool:
-        return network.distance(matrices_of(model)) <= recipe.max_drop
+        return network.distance(matrices_of(trainer.network)) <= recipe.max_drop
 
     if not walk.within(accepted):
         context.log("prune: training found nothing that keeps the budget; the phases stay")
@@ -132,7 +138,25 @@ def _sizes(recipe: Recipe, samples: int) -> tuple[int, float]:
 
 
 # Methods that do better from nearly no phases than from those of the decomposition.
-_FROM_ZERO = ("soft-l1", "grow", "one-cycle", "lth", "colt", "snip")
+_FROM_ZERO = (
+    "soft-l1",
+    "grow",
+    "one-cycle",
+    "lth",
+    "colt",
+    "snip",
+    "two-well",
+    "fedtiny",
+    "smartdeal",
+    "cluster",
+)
+
+
+def _readers(network: Network, seed: int) -> dict[str, str]:
+    """By layer the layer that alone reads its outputs."""
+    names = [layer.name for layer in network.layers]
+    found = readers(network, names, seed)
+    return {a: names[b] for a, b in zip(names, found, strict=True) if b is not None}
 
 
 def matrices_of(model: object) -> Mapping[str, Matrix]:
@@ -208,8 +232,11 @@ def zero_starts(program: Program, network: Network, seed: int) -> list[LayerStar
     return found
 
 
-def with_phases(program: Program, starts: Sequence[LayerStart], rules: DrawingRules) -> Program:
-    """The program with meshes of these phases; what is 0 has no heater."""
+def with_phases(
+    program: Program, starts: Sequence[LayerStart], rules: DrawingRules, *, taps: bool = False
+) -> Program:
+    """The program with meshes of these phases; what is 0 has no heater. With `taps` attenuators
+    are fixed couplers."""
     grids = {start.name: start.grids for start in starts}
     return replace(
         program,
@@ -220,7 +247,7 @@ def with_phases(program: Program, starts: Sequence[LayerStart], rules: DrawingRu
                     TileGrid(
                         grid.rows,
                         grid.columns,
-                        tuple(drawn_tile(_balanced(tile), rules) for tile in grid.tiles),
+                        tuple(drawn_tile(_balanced(tile, taps), rules) for tile in grid.tiles),
                     )
                     for grid in grids[layer.name]
                 ),
@@ -230,10 +257,11 @@ def with_phases(program: Program, starts: Sequence[LayerStart], rules: DrawingRu
     )
 
 
-def _balanced(tile: TileStart) -> BalancedTile:
+def _balanced(tile: TileStart, taps: bool) -> BalancedTile:
+    fixed = np.full(len(tile.amplitude), taps, np.uint8)
     if tile.is_real:
         real = RealTile(tile.u, tile.gain * tile.amplitude, tile.v)
-        return settled_tile(real, tile.outputs, tile.inputs)
+        return replace(settled_tile(real, tile.outputs, tile.inputs), taps=fixed)
     largest = float(tile.amplitude.max(initial=0.0))
     scale = largest if largest > 0 else 1.0
     return BalancedTile(
@@ -243,4 +271,5 @@ def _balanced(tile: TileStart) -> BalancedTile:
         amplitude=tile.amplitude / scale,
         v=tile.v,
         gain=tile.gain * scale,
+        taps=fixed,
     )

@@ -8,5 +8,11 @@ TABLE: dict[str, str] = {
     "one-cycle": "onnx2mzi.train.methods.onecycle:OneCycle",
     "han": "onnx2mzi.train.methods.han:Han",
     "snip": "onnx2mzi.train.methods.snip:Snip",
+    "two-well": "onnx2mzi.train.methods.twowell:TwoWell",
+    "slimming": "onnx2mzi.train.methods.slimming:Slimming",
+    "filter": "onnx2mzi.train.methods.filters:Filters",
+    "fedtiny": "onnx2mzi.train.methods.fedtiny:FedTiny",
+    "smartdeal": "onnx2mzi.train.methods.smartdeal:SmartDeal",
+    "cluster": "onnx2mzi.train.methods.cluster:Cluster",
     "colt": "onnx2mzi.train.methods.colt:Colt",
 }

@@ -1,8 +1,8 @@
 """What a method is, and what all of them share: scores, masks, floors."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
 from typing import Protocol
@@ -25,13 +25,20 @@ class Objective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a method is given: epochs of training for every level that it is asked for, the
-    objective, and the share of each layer's phases that stays whatever happens."""
+    """What a method is given.
+
+    `epochs` of training for every level that it is asked for, the objective, the share of each
+    layer's phases that stays whatever happens (`floor`), the L1 norm a step and unit of rate;
+    `levels`, how many phases heaters may share; `readers`, by layer the layer whose input j is
+    exactly its output j.
+    """
 
     epochs: float = 10.0
     objective: Objective = Objective.HEATERS
     floor: float = 0.002
     l1: float = 0.05
+    levels: int = 16
+    readers: Mapping[str, str] = field(default_factory=dict)
 
     def floors(self, network: PhaseNetwork) -> dict[str, int]:
         """Fewest heaters of every layer."""

@@ -23,10 +23,16 @@ EVERY = 5
 
 @dataclass
 class SoftL1:
-    """See the module."""
+    """See the module. `spare` kinds of phases (see `PhaseNetwork.kinds`) are neither pruned nor
+    counted."""
+
+    spare: tuple[int, ...] = ()
 
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
         network, floors = trainer.network, task.floors(trainer.network)
+        spared = torch.isin(network.kinds(), torch.tensor(self.spare, dtype=torch.uint8))
+        spared &= network.alive
+        keep += int(spared.sum())
         now = network.phases_active
         condemned = torch.zeros_like(network.alive)
         # Power is what the norm measures.
@@ -36,25 +42,28 @@ class SoftL1:
             nonlocal condemned
             if at.share >= CUT:
                 if network.phases_active > keep:
-                    mask = highest(_score(trainer), keep, network, floors)
+                    mask = highest(_score(trainer, spared), keep, network, floors)
                     trainer.keep(mask & network.alive)
                 return
             count = round(now * (keep / now) ** min(at.share / FALLEN, 1.0))
             if at.step % EVERY == 0:
-                condemned = ~highest(_score(trainer), count, network, floors) & network.alive
+                condemned = (
+                    ~highest(_score(trainer, spared), count, network, floors) & network.alive
+                )
             with torch.no_grad():
                 phase = network.phase
-                phase.copy_(torch.sign(phase) * torch.relu(phase.abs() - l1 * at.rate))
+                small = torch.sign(phase) * torch.relu(phase.abs() - l1 * at.rate)
+                phase.copy_(torch.where(spared, phase, small))
                 phase[condemned] *= SHRINK
 
         trainer.fit(
             task.epochs, schedule=hold_then_cosine(CUT), hook=hook, what=f"soft-l1 to {keep}"
         )
         if network.phases_active > keep:
-            trainer.keep(highest(_score(trainer), keep, network, floors) & network.alive)
+            trainer.keep(highest(_score(trainer, spared), keep, network, floors) & network.alive)
 
 
-def _score(trainer: Trainer) -> torch.Tensor:
+def _score(trainer: Trainer, spared: torch.Tensor) -> torch.Tensor:
     network = trainer.network
-    score = magnitude(network)
+    score = torch.where(spared, torch.inf, magnitude(network))
     return torch.where(network.alive, score, torch.full_like(score, -1.0))

@@ -1,0 +1,73 @@
+"""`cluster`: heaters that share a driver.
+
+Phases are put into groups of one size each by k-means on the circle, sign apart (the better arm
+carries it), as weights are in the equaliser of arXiv 2109.07204; heaters of a group are one
+network of the same driver, so a layer needs as many drivers as it has groups. The groups' sizes
+are then trained, each with the sum of its heaters' gradients.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from onnx2mzi.train.loop import At, Trainer
+from onnx2mzi.train.methods.base import Task, magnitude
+from onnx2mzi.train.methods.soft import SoftL1
+
+PRUNE = 0.6
+ROUNDS = 30
+
+
+def groups(size: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """(centres (k,), group of each (K,)) of sizes (K,), k <= count: Lloyd's rounds from quantiles.
+
+    Sizes are |phase| up to pi, where the circle closes; none is near to both ends.
+    """
+    count = min(count, len(torch.unique(size)))
+    centres = torch.quantile(size, (torch.arange(count, dtype=size.dtype) + 0.5) / count)
+    for _ in range(ROUNDS):
+        member = (size[:, None] - centres).abs().argmin(1)
+        sums = torch.zeros_like(centres).index_add_(0, member, size)
+        numbers = torch.zeros_like(centres).index_add_(0, member, torch.ones_like(size))
+        centres = torch.where(numbers > 0, sums / numbers.clamp_min(1), centres)
+    return centres, (size[:, None] - centres).abs().argmin(1)
+
+
+@dataclass
+class Cluster:
+    """See the module. `drivers` is how many the last call left."""
+
+    drivers: int = 0
+
+    def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
+        before = Task(PRUNE * task.epochs, task.objective, task.floor, task.l1)
+        SoftL1().shrink(trainer, before, keep)
+        network = trainer.network
+        size = magnitude(network)
+        member = torch.full((len(size),), -1, dtype=torch.int64)
+        self.drivers = 0
+        for spot in network.spots.values():
+            there = torch.nonzero(network.alive[spot]).flatten() + spot.start
+            if not len(there):
+                continue
+            centres, group = groups(size[there], task.levels)
+            member[there] = group + self.drivers
+            self.drivers += len(centres)
+        tied = member >= 0
+
+        def tie(trainer: Trainer, at: At | None = None) -> None:
+            with torch.no_grad():
+                phase = network.phase
+                mean = torch.zeros(self.drivers, dtype=phase.dtype)
+                count = torch.zeros(self.drivers, dtype=phase.dtype)
+                mean.index_add_(0, member[tied], phase[tied].abs())
+                count.index_add_(0, member[tied], torch.ones_like(phase[tied]))
+                mean = mean / count.clamp_min(1)
+                signs = torch.where(phase[tied] < 0, -1.0, 1.0)
+                phase[tied] = signs * mean[member[tied]]
+
+        tie(trainer)
+        # Heaters of a group take one step together: the mean of theirs.
+        trainer.fit((1 - PRUNE) * task.epochs, hook=tie, what=f"cluster, {self.drivers} drivers")
+        tie(trainer)

@@ -1,0 +1,110 @@
+"""Every method: it leaves no more heaters than asked, layers live, the network still works."""
+
+from typing import Any
+
+import pytest
+
+torch: Any = pytest.importorskip("torch")
+
+from onnx2mzi.train.methods import TABLE  # noqa: E402
+from onnx2mzi.train.methods.base import Task, by_layer, highest, levels, method  # noqa: E402
+from onnx2mzi.train.methods.cluster import Cluster, groups  # noqa: E402
+from onnx2mzi.train.methods.onecycle import sparsity  # noqa: E402
+from onnx2mzi.train.methods.smartdeal import nearest, powers  # noqa: E402
+
+KEEP = 45
+# Whole guides and channels go, so that fewer heaters say less.
+COARSE = {"filter": 75, "slimming": 75}
+# Two wells: nothing is retrained. The others leave a few answers wrong of 200.
+RIGHT = {"two-well": 0.5, "slimming": 0.5, "filter": 0.6}
+
+
+@pytest.mark.parametrize("name", sorted(TABLE))
+def test_a_method_leaves_what_it_may_and_the_network_works(name: str, make_trainer: Any) -> None:
+    trainer = make_trainer()
+    trainer.fit(25)
+    dense = trainer.measure()
+    assert dense.accuracy > 0.9
+    keep = COARSE.get(name, KEEP)
+    method(name).shrink(trainer, Task(epochs=20, floor=0.05, levels=4, readers={"a": "b"}), keep)
+    network = trainer.network
+    fixed = int((network.kinds()[network.alive] == 2).sum()) if name == "smartdeal" else 0
+    assert network.phases_active <= keep + fixed < dense.heaters
+    for spot in network.spots.values():
+        assert network.alive[spot].any()
+    assert not network.effective()[~network.alive].any()
+    assert trainer.measure().accuracy > RIGHT.get(name, 0.8)
+
+
+@pytest.mark.parametrize("name", ["soft-l1", "grow", "imp"])
+def test_complex_networks_are_pruned_too(name: str, make_trainer: Any) -> None:
+    trainer = make_trainer(real=False)
+    trainer.fit(20)
+    assert trainer.measure().accuracy > 0.8
+    method(name).shrink(trainer, Task(epochs=12), 100)
+    assert trainer.network.phases_active <= 100
+    assert trainer.measure().accuracy > 0.7
+
+
+@pytest.mark.parametrize("name", ["grow", "colt"])
+def test_the_same_seed_gives_the_same_network(name: str, make_trainer: Any) -> None:
+    found = []
+    for seed in (1, 1, 2):
+        trainer = make_trainer(seed=seed)
+        trainer.fit(2)
+        method(name).shrink(trainer, Task(epochs=2), KEEP)
+        found.append(trainer.network.effective().detach())
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+
+
+def test_floors_hold_whatever_the_scores(make_trainer: Any) -> None:
+    network = make_trainer().network
+    score = torch.zeros(len(network.phase), dtype=torch.float64)
+    score[network.spots["a"]] = 1.0
+    mask = highest(score, 20, network, {"a": 1, "b": 7})
+    assert int(mask.sum()) == 20 and int(mask[network.spots["b"]].sum()) == 7
+    alone = by_layer(score, 0.25, network, {"a": 1, "b": 1})
+    for spot in network.spots.values():
+        assert int(alone[spot].sum()) == round(0.25 * (spot.stop - spot.start))
+
+
+def test_levels_go_down_in_equal_ratios() -> None:
+    assert list(levels(1000, 125, 0.5)) == [500, 250, 125]
+    assert list(levels(100, 100, 0.5)) == []
+    assert list(levels(100, 99, 0.5)) == [99]
+
+
+def test_one_cycle_rises_from_the_first_to_the_last() -> None:
+    assert sparsity(0.0, 0.0, 0.9) < 0.01
+    assert sparsity(1.0, 0.0, 0.9) == pytest.approx(0.9)
+
+
+def test_clusters_share_few_sizes(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    trainer.fit(4)
+    made = Cluster()
+    made.shrink(trainer, Task(epochs=6, levels=3), KEEP)
+    network = trainer.network
+    phase = network.phase.detach()
+    sizes = phase[network.alive].abs()
+    assert made.drivers <= 6
+    assert len(torch.unique(torch.round(sizes, decimals=9))) <= made.drivers
+
+
+def test_groups_find_separate_sizes() -> None:
+    centres, member = groups(torch.tensor([0.1, 0.11, 1.0, 1.02, 2.0]), 3)
+    assert torch.allclose(centres, torch.tensor([0.105, 1.01, 2.0]))
+    assert member.tolist() == [0, 0, 1, 1, 2]
+
+
+def test_attenuators_become_powers_of_two(make_trainer: Any) -> None:
+    amplitudes = torch.tensor([1.0, 0.8, 0.45, 0.13, 1e-9], dtype=torch.float64)
+    found = torch.cos(nearest(2 * torch.arccos(amplitudes)) / 2)
+    assert torch.allclose(found, torch.tensor([1.0, 1.0, 0.5, 0.125, 2.0**-6]).double())
+    trainer = make_trainer()
+    trainer.fit(4)
+    method("smartdeal").shrink(trainer, Task(epochs=4), KEEP)
+    network = trainer.network
+    sigma = network.phase.detach()[(network.kinds() == 2) & network.alive]
+    assert torch.isin(sigma, powers()).all()
