@@ -3,12 +3,12 @@
 Of more than `CSV_ROWS` rows it becomes arrays, a file a layer, unless asked: see `phase_columns`.
 
 Columns: `id` (`LAYER.g0.t3.u.c3.p2.theta`), `layer`, `tile` (`g0.t3`: grid 0, tile 3), `block`
-(`v`, `s` or `u`, as light meets them), `column`, `port`, `kind` (`theta`, `phi`, `sigma`,
-`out`), `state` (`active`, `passive`, `removed`), `arm` (`upper`, `lower`, `pair`; see
-physics.shifter), `phase_rad` (signed), `code` (if the driver is known), `drive_rad` (what the
-heaters make), `power_mw`, `x_um`, `y_um` (centre of the heater, or of a pair, if the program is
-placed), `pad` (that drives it, `T0_N12`; of a pair `T0_N1+T0_N2`), `channel` (number of the
-heater in this file).
+(`v`, `s` or `u`, as light meets them), `column`, `port`, `kind` (`theta`, `phi`, `sigma`, `out`),
+`state` (`active`, `passive`, `removed`), `arm` (`upper`, `lower`, `pair`; see physics.shifter),
+`phase_rad` (signed), `code` (if the driver is known), `drive_rad` (what the heaters make; behind
+`compensate`, what they are driven with), `power_mw`, `x_um`, `y_um` (centre of the heater, or of
+a pair, if the program is placed), `pad` (that drives it, `T0_N12`; of a pair `T0_N1+T0_N2`),
+`channel` (number of the heater in this file).
 
 An MZI of the program has its rows even when both shifters are removed, for it is drawn as a
 crossing. An output phase that is removed is nothing and has none. The program, gains, readout
@@ -289,6 +289,19 @@ class PlacedShifters:
     places_um: tuple[Real, Real] | None
 
 
+def _driven(shifters: Shifters, block: Mesh | Attenuators, drive_rad: Real) -> Shifters:
+    """With the drives that `compensate` has set, if it has (see `ir.BlockPlacement`)."""
+    if not drive_rad.size:
+        return shifters
+    if isinstance(block, Mesh):
+        k = len(block)
+        pairs = np.stack([drive_rad[:k], drive_rad[k : 2 * k]], axis=1).reshape(-1)
+        out = drive_rad[2 * k :][block.out_state != ShifterState.REMOVED]
+        drive_rad = np.concatenate([pairs, out])
+    # A code stands for the phase alone.
+    return replace(shifters, drive_rad=drive_rad, code=np.full(len(drive_rad), -1))
+
+
 def placed_shifters(program: Program, technology: Technology) -> Iterator[PlacedShifters]:
     """All shifters of the chip, block by block in the order of the file."""
     placed = program.placement.blocks if program.placement is not None else ()
@@ -304,6 +317,8 @@ def placed_shifters(program: Program, technology: Technology) -> Iterator[Placed
             shifters = attenuator_shifters(block, program.drive_code)
             if placement is not None:
                 places_um = attenuator_places_um(block, placement, technology)
+        if placement is not None:
+            shifters = _driven(shifters, block, placement.drive_rad)
         yield PlacedShifters(layer, grid, tile, name, shifters, places_um)
 
 

@@ -7,6 +7,9 @@ TABLE: dict[str, str] = {
     "canonicalize": "onnx2mzi.passes.canonicalize:Canonicalize",
     "prune": "onnx2mzi.passes.prune.prune:Prune",
     "trim": "onnx2mzi.passes.trim:Trim",
+    "finetune": "onnx2mzi.passes.finetune:Finetune",
     "quantize": "onnx2mzi.passes.quantize:Quantize",
+    "unroll": "onnx2mzi.passes.unroll:Unroll",
     "place": "onnx2mzi.passes.place:Place",
+    "compensate": "onnx2mzi.passes.compensate:Compensate",
 }

@@ -6,7 +6,7 @@ halves on their rows. All guides count, those without heaters too.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,7 +30,8 @@ class Heaters:
 
     `own` is the segment below, `other` the opposite arm (-1: none), `phase` the number of the
     balanced phase that the heater is for (-1: none, for outputs of V, which U's phases take
-    up), `drive_rad` >= 0.
+    up), `drive_rad` >= 0. `block` is 3 * tile + 0, 1, 2 for v, s, u, and `slot` the heater's
+    place among the drives of that block (`ir.BlockPlacement.drive_rad`).
     """
 
     bars: Bars
@@ -38,6 +39,8 @@ class Heaters:
     other: Numbers
     phase: Numbers
     drive_rad: Real
+    block: Numbers
+    slot: Numbers
 
     def __len__(self) -> int:
         return len(self.own)
@@ -82,6 +85,53 @@ class HeatLayout:
         return asked
 
 
+def set_drives_rad(program: Program, layout: HeatLayout) -> Real:
+    """What the heaters are driven with, (heaters,): as `compensate` set them, else as drawn."""
+    drives = layout.heaters.drive_rad.copy()
+    for number, block in _numbered(program):
+        if block.drive_rad.size:
+            mine = layout.heaters.block == number
+            drives[mine] = block.drive_rad[layout.heaters.slot[mine]]
+    return drives
+
+
+def with_drives(program: Program, layout: HeatLayout, drive_rad: Real) -> Program:
+    """The placed program whose heaters are driven with `drive_rad`, (heaters,)."""
+    assert program.placement is not None
+    sizes = {
+        3 * tile + which: size
+        for tile, placed in enumerate(layout.tiles)
+        for which, size in enumerate(_slots(placed.segments))
+    }
+    made: dict[int, BlockPlacement] = {}
+    for number, block in _numbered(program):
+        drives = np.zeros(sizes[number])
+        mine = layout.heaters.block == number
+        drives[layout.heaters.slot[mine]] = drive_rad[mine]
+        made[id(block)] = replace(block, drive_rad=drives)
+    blocks = tuple(made[id(block)] for block in program.placement.blocks)
+    return replace(program, placement=replace(program.placement, blocks=blocks))
+
+
+def _slots(segments: TileSegments) -> tuple[int, int, int]:
+    """Shifters of V, of the attenuators, of U."""
+    v, u = (2 * len(mesh.column) + mesh.ports for mesh in (segments.v, segments.u))
+    return v, len(segments.plain), u
+
+
+def _numbered(program: Program) -> Iterator[tuple[int, BlockPlacement]]:
+    """Blocks by their number, as in `Heaters.block`."""
+    assert program.placement is not None
+    blocks = {(b.layer, b.grid, b.tile, b.block): b for b in program.placement.blocks}
+    number = 0
+    for layer in program.layers:
+        for g, grid in enumerate(layer.grids):
+            for t in range(len(grid.tiles)):
+                for name in "vsu":
+                    yield number, blocks[layer.name, g, t, name]
+                    number += 1
+
+
 def smallest_die(placement: Placement, technology: Technology) -> Die:
     """The foundry's smallest die around the placement, which lies in its middle.
 
@@ -116,7 +166,7 @@ def heat_layout(program: Program, technology: Technology) -> HeatLayout:
                 segments = _segments(tile, technology)
                 v, s, u = (blocks[layer.name, g, t, name] for name in ("v", "s", "u"))
                 for part in _tile_parts(tile, segments, technology, sizes, v, s, u):
-                    parts.append(part.moved(segment_start, phase_start))
+                    parts.append(part.moved(segment_start, phase_start, 3 * len(tiles)))
                 pushes.append(tile_push_matrix(segments))
                 tiles.append(PlacedTile(layer.name, g, t, segments, segment_start, phase_start))
                 segment_start += len(segments)
@@ -130,6 +180,8 @@ def heat_layout(program: Program, technology: Technology) -> HeatLayout:
         _joined([part.other for part in heated]),
         _joined([part.phase for part in heated]),
         np.concatenate([np.zeros(0), *(p.drive_rad for p in heated if p.drive_rad is not None)]),
+        _joined([part.block for part in heated]),
+        _joined([part.slot for part in heated]),
     )
     return HeatLayout(
         _bars(guides), _joined([p.segment for p in guides]), heaters, push, tuple(tiles)
@@ -159,17 +211,16 @@ class _Part:
     other: Numbers
     phase: Numbers
     drive_rad: Real | None
+    block: Numbers
+    slot: Numbers
 
-    def moved(self, segments: int, phases: int) -> "_Part":
-        other = np.where(self.other < 0, -1, self.other + segments)
-        return _Part(
-            self.x0_um,
-            self.x1_um,
-            self.y_um,
-            self.segment + segments,
-            other,
-            np.where(self.phase < 0, -1, self.phase + phases),
-            self.drive_rad,
+    def moved(self, segments: int, phases: int, blocks: int) -> "_Part":
+        return replace(
+            self,
+            segment=self.segment + segments,
+            other=np.where(self.other < 0, -1, self.other + segments),
+            phase=np.where(self.phase < 0, -1, self.phase + phases),
+            block=self.block + blocks,
         )
 
 
@@ -190,7 +241,7 @@ def _guide(x0: npt.ArrayLike, x1: npt.ArrayLike, y: npt.ArrayLike, segment: Numb
     a, b, c = (np.broadcast_to(np.asarray(v, float), segment.shape) for v in (x0, x1, y))
     real = b - a > 1e-9
     none = np.full(int(real.sum()), -1)
-    return _Part(a[real], b[real], c[real], segment[real], none, none, None)
+    return _Part(a[real], b[real], c[real], segment[real], none, none, None, none, none)
 
 
 def _heater(
@@ -202,15 +253,18 @@ def _heater(
     phase: Numbers,
     drive: Real,
     state: npt.NDArray[np.uint8],
+    block: int,
+    slot: int,
 ) -> _Part:
-    """Heaters around the centres x, of the shifters that are active."""
+    """Heaters around the centres x, of the shifters that are active; `slot` is the first's."""
     on = np.asarray(state) == ShifterState.ACTIVE
     half = technology.heater.length_um / 2
     x = np.broadcast_to(np.asarray(x_um, float), on.shape)[on]
     other = np.broadcast_to(other, on.shape)[on]
-    return _Part(
-        x - half, x + half, np.asarray(y_um, float)[on], own[on], other, phase[on], drive[on]
-    )
+    y = np.asarray(y_um, float)[on]
+    slots = slot + np.flatnonzero(on)
+    blocks = np.full(len(slots), block)
+    return _Part(x - half, x + half, y, own[on], other, phase[on], drive[on], blocks, slots)
 
 
 def _tile_parts(
@@ -259,6 +313,8 @@ def _tile_parts(
         2 * kv + channel,
         drive_rad(tile.sigma.theta_rad, state, tile.sigma.drive),
         state,
+        1,
+        0,
     )
 
 
@@ -287,6 +343,7 @@ def _mesh_parts(
 ) -> Iterator[_Part]:
     edges = np.asarray(block.column_x_um)
     rows = block.y_um - block.row_pitch_um * np.arange(mesh.ports)
+    which = "vsu".index(block.block)
 
     def number(part: int, column: npt.ArrayLike, port: npt.ArrayLike) -> Numbers:
         return segment_start + segments.number(part, column, port)
@@ -337,6 +394,8 @@ def _mesh_parts(
             phase_start + row,
             drive_rad(phase, state, mesh.drive),
             state,
+            which,
+            0 if part else len(mesh),
         )
     yield _heater(
         technology,
@@ -347,4 +406,6 @@ def _mesh_parts(
         out_phase,
         drive_rad(mesh.out_rad, mesh.out_state, Drive.UPPER_ARM),
         mesh.out_state,
+        which,
+        2 * len(mesh),
     )

@@ -107,20 +107,35 @@ def _tiles(program: Program) -> list[MeshTile]:
     ]
 
 
+def tile_errors(
+    *, layout: HeatLayout, cold: tuple[BalancedTile, ...], error_rad: Real
+) -> tuple[BalancedTile, ...]:
+    """The tiles when their balanced phases are off by `error_rad`, shape (phases,)."""
+    parts = (slice(p.phase_start, p.phase_start + p.segments.phases) for p in layout.tiles)
+    return tuple(tile.moved(error_rad[part]) for tile, part in zip(cold, parts, strict=True))
+
+
 def heated_matrices(
-    *, program: Program, layout: HeatLayout, error_rad: Real, recalibrated: bool = True
+    *,
+    program: Program,
+    layout: HeatLayout,
+    error_rad: Real,
+    recalibrated: bool = True,
+    cold: tuple[BalancedTile, ...] | None = None,
 ) -> dict[str, Matrix]:
     """The matrix of every layer when its balanced phases are off by `error_rad`, (phases,).
 
     Heat turns whole outputs by many radians; a readout of both quadratures turns them back
     electronically. `recalibrated` outputs are turned to where they are closest to the cold ones.
+    `cold` are the program's `balanced_tiles`, if they are known.
     """
     transfers: dict[tuple[str, int, int], Complex] = {}
-    for placed, tile in zip(layout.tiles, balanced_tiles(program), strict=True):
-        part = slice(placed.phase_start, placed.phase_start + placed.segments.phases)
-        warm = tile.moved(error_rad[part]).transfer()
+    cold = balanced_tiles(program) if cold is None else cold
+    made = tile_errors(layout=layout, cold=cold, error_rad=error_rad)
+    for placed, before, after in zip(layout.tiles, cold, made, strict=True):
+        warm = after.transfer()
         if recalibrated:
-            warm = np.exp(1j * output_turn_rad(warm, tile.transfer()))[:, None] * warm
+            warm = np.exp(1j * output_turn_rad(warm, before.transfer()))[:, None] * warm
         transfers[placed.layer, placed.grid, placed.tile] = warm
     return {layer.name: _layer_matrix(layer, transfers) for layer in program.layers}
 

@@ -15,7 +15,9 @@
         [more [-2]] [at [-3: 0]] [part 0 of 2]          // what else a view has
         [window kernel [3] strides [1] dilations [1] pads [1, 1] [same "upper"]]
         [parts stacked]                                 // of complex vectors; or interleaved
+        [turn 1 of 36]                                  // one of 36 chips
       uses 1                                            // if known
+      copy "fc0"                                        // only of a layer's copies
       folds ["/0/BatchNormalization"]                   // if there are any
       weight f64[64, 64] @weight[0:4096]
       grid 64 x 64 {
@@ -36,7 +38,7 @@
     }
     placement "generic" 1200.0 x 800.0 {                // only if placed
       "fc1" grid 0 tile 0 v y 10.0 pitch 40.0 columns f64[2] [0.0, 300.0]
-    }
+    }                                                   // drives f64[...] may follow columns
 
 A shifter is active unless it says `passive` or `removed`; an output phase that is not named is
 removed. Arrays are `dtype[shape]` and then `[entries]`, `all entry`, `first..last+1`, or
@@ -156,6 +158,7 @@ class _Parser(Reader):
         self.expect("operand")
         operand = self.operand()
         uses = self.integer("a number of uses") if self.accept("uses") else None
+        copy_of = self.string("a layer's name") if self.accept("copy") else ""
         folds: list[str] = []
         if self.accept("folds"):
             folds = self.listed(lambda: self.string("a node"))
@@ -166,7 +169,7 @@ class _Parser(Reader):
             grids.append(self.grid())
         if not self.accept("}"):
             self.fail("'grid' or '}'")
-        return LinearLayer(name, weight, operand, loc, tuple(grids), uses, tuple(folds))
+        return LinearLayer(name, weight, operand, loc, tuple(grids), uses, tuple(folds), copy_of)
 
     def operand(self) -> Operand:
         source = self.string("the host tensor")
@@ -180,7 +183,8 @@ class _Parser(Reader):
         parts = ""
         if self.accept("parts"):
             parts = self.choice({word: word for word in (STACKED, INTERLEAVED)})
-        return Operand(source, axis, binding, transposed, dtype, slot, view, parts)
+        turn = self.share("turn")
+        return Operand(source, axis, binding, transposed, dtype, slot, view, parts, turn)
 
     def share(self, what: str) -> tuple[int, int]:
         if not self.accept(what):
@@ -358,4 +362,6 @@ class _Parser(Reader):
         self.expect("pitch")
         pitch = self.real("a pitch")
         self.expect("columns")
-        return BlockPlacement(layer, grid, tile, block, self.array("f64"), y_um, pitch)
+        columns = self.array("f64")
+        drives = self.array("f64") if self.accept("drives") else np.zeros(0)
+        return BlockPlacement(layer, grid, tile, block, columns, y_um, pitch, drives)

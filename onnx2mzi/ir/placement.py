@@ -1,6 +1,6 @@
 """Where every block of a placed program lies on the die."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,6 +13,10 @@ class BlockPlacement:
 
     `column_x_um`, shape (columns + 1,), are the left edges of the columns and the right edge of
     the last; guide p runs at `y_um - p * row_pitch_um` (y points up, port 0 is uppermost).
+
+    `drive_rad` is what the heaters are driven with where they make up for each other's heat (see
+    `compensate`): theta then phi of every MZI, then the outputs, shape (2 K + ports,); of
+    attenuators (r,). >= 0, and 0 without a heater. Empty: drives follow from the phases.
     """
 
     layer: str
@@ -22,9 +26,11 @@ class BlockPlacement:
     column_x_um: Real
     y_um: float
     row_pitch_um: float
+    drive_rad: Real = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "column_x_um", frozen(self.column_x_um, np.float64))
+        object.__setattr__(self, "drive_rad", frozen(self.drive_rad, np.float64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

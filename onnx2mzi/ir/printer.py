@@ -153,6 +153,7 @@ class _Printer:
             _loc(layer.loc),
             _operand(layer.operand),
             *([] if layer.uses is None else [f"uses {layer.uses}"]),
+            *([f"copy {quoted(layer.copy_of)}"] if layer.copy_of else []),
             *([f"folds [{', '.join(map(quoted, layer.folds))}]"] if layer.folds else []),
             f"weight {self.array(layer.weight, 'weight')}",
         ]
@@ -210,6 +211,7 @@ class _Printer:
             f"{quoted(b.layer)} grid {b.grid} tile {b.tile} {b.block}"
             f" y {number(b.y_um)} pitch {number(b.row_pitch_um)}"
             f" columns {self.array(b.column_x_um, 'column_x')}"
+            + (f" drives {self.array(b.drive_rad, 'drive')}" if b.drive_rad.size else "")
             for b in placement.blocks
         ]
         yield from _block(f"placement {quoted(placement.technology)} {extent}", lines)
@@ -262,7 +264,7 @@ def _operand(operand: Operand) -> str:
         f"operand {quoted(operand.source)} axis {operand.axis}"
         f" binding {quoted(operand.binding)} {quoted(operand.dtype)}{turned}"
         f"{_share('slot', operand.slot)}{_view(operand.view)}"
-        f"{f' parts {operand.parts}' if operand.parts else ''}"
+        f"{f' parts {operand.parts}' if operand.parts else ''}{_share('turn', operand.turn)}"
     )
 
 

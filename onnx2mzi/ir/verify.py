@@ -15,7 +15,7 @@ from onnx2mzi.ir.mesh import Attenuators, Mesh
 from onnx2mzi.ir.placement import BlockPlacement
 from onnx2mzi.ir.problem import Problem, Problems
 from onnx2mzi.ir.program import Program, Stage
-from onnx2mzi.ir.verify_operand import binding_problems, operand_problems
+from onnx2mzi.ir.verify_operand import binding_problems, copy_problems, operand_problems
 from onnx2mzi.physics.shifter import Drive, ShifterState
 
 # Phases may exceed pi by this much: round-off of sums of phases.
@@ -231,6 +231,7 @@ def _header(program: Program) -> Problems:
         yield Problem(program.name or "program", f"a chip of {program.ports} ports")
     yield from _twice((layer.name for layer in program.layers), "layers have this name")
     yield from binding_problems(program.layers)
+    yield from copy_problems(program.layers)
 
 
 def _twice(names: Iterable[str], what: str) -> Problems:
@@ -291,6 +292,7 @@ def _placed(program: Program) -> Problems:
         if not (np.isfinite(extent) and extent >= 0):
             yield Problem("placement", f"the {what} is {extent} um")
     expected = _blocks(program)
+    heated = _heated(program) if any(b.drive_rad.size for b in placement.blocks) else {}
     yield from _twice((block_name(block) for block in placement.blocks), "blocks at this place")
     found = {block_name(block): block for block in placement.blocks}
     for name in (name for name in expected if name not in found):
@@ -298,6 +300,8 @@ def _placed(program: Program) -> Problems:
     for name, block in found.items():
         if name in expected:
             yield from block_problems(block, expected[name])
+            if block.drive_rad.size:
+                yield from drive_problems(block, heated[name])
         else:
             yield Problem(name, "a place for a block that the program does not have")
 
@@ -316,6 +320,29 @@ def _blocks(program: Program) -> dict[str, int]:
             columns[f"{where}.s"] = int((tile.sigma.state != ShifterState.REMOVED).any())
             columns[f"{where}.u"] = tile.u.columns
     return columns
+
+
+def _heated(program: Program) -> dict[str, npt.NDArray[np.uint8]]:
+    """The states of every block's shifters, in the order of its drives."""
+    states: dict[str, npt.NDArray[np.uint8]] = {}
+    for tile, _, where in _tiles(program):
+        if isinstance(tile, MeshTile):
+            states[f"{where}.s"] = tile.sigma.state
+            for name, mesh in (("v", tile.v), ("u", tile.u)):
+                parts = (mesh.theta_state, mesh.phi_state, mesh.out_state)
+                states[f"{where}.{name}"] = np.concatenate(parts)
+    return states
+
+
+def drive_problems(block: BlockPlacement, state: npt.NDArray[np.uint8]) -> Problems:
+    """Drives of heaters: one a shifter, finite, >= 0, none without a heater."""
+    where, drive = block_name(block), block.drive_rad
+    if drive.shape != state.shape:
+        yield Problem(where, f"drive_rad has shape {drive.shape} for {state.size} shifters")
+    elif not np.isfinite(drive).all() or (drive < 0).any():
+        yield Problem(where, "a drive is negative or no number")
+    elif (drive[state != ShifterState.ACTIVE] != 0).any():
+        yield Problem(where, "a shifter without a heater is driven")
 
 
 def block_problems(block: BlockPlacement, columns: int) -> Problems:

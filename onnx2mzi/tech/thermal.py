@@ -25,7 +25,7 @@ class Thermal:
     substrate_w_mk: float = _size(130.0, 0.1, 5000, "conductivity of the substrate")
     sink_w_m2k: float = _size(2e4, 1, 1e9, "glue, package and cooler below the substrate")
     thermo_optic_per_k: float = _size(1.94e-4, 1e-7, 0.1, "d n_eff / dT of the guide")
-    trench_inner_um: float = _size(0.0, 0, 1000, "inner wall of the trenches, off the heater's axis")
+    trench_inner_um: float = _size(0.0, 0, 1000, "axis of the heater to its trenches")
     trench_outer_um: float = _size(0.0, 0, 1000, "outer wall of the trenches")
     trench_depth_um: float = _size(0.0, 0, 1000, "depth of the trenches below the guide")
     undercut_half_width_um: float = _size(0.0, 0, 1000, "half of the undercut's width")
