@@ -112,6 +112,7 @@ def options_of(arguments: argparse.Namespace, command: str) -> Options:
         input_shapes=dict(arguments.input_shape),
         only=tuple(arguments.only),
         exclude=tuple(arguments.exclude),
+        unroll=tuple(arguments.unroll),
         data=arguments.data,
         test=arguments.test,
         passive=arguments.passive,

@@ -137,6 +137,13 @@ def _add_what(parser: Parser) -> None:
     add("--only", action="append", default=[], metavar="NODE", help="make only these photonic")
     add("--exclude", action="append", default=[], metavar="NODE", help="leave these electronic")
     add("--strict", action="store_true", help="fail if a linear layer stays electronic")
+    add(
+        "--unroll",
+        action="append",
+        default=[],
+        metavar="LAYER",
+        help="a chip for every position at which the layer is used; all: of every layer",
+    )
 
 
 def _add_accuracy(parser: Parser) -> None:

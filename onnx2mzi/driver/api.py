@@ -45,6 +45,7 @@ def compile(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    unroll: Sequence[str] = (),
     strict: bool = False,
     seed: int = 0,
     workers: int = 1,
@@ -56,8 +57,9 @@ def compile(
     `optimize` is a level 0..3, passes as text ("prune,quantize{bits=6}") or objects, completed
     with what they need, or a whole Pipeline, run as it is. `data` is for fitting, `test` for
     measuring (.npz paths or dicts of arrays; labels are `y`). `budget` and `max_drop` are
-    fractions. `workers` is the number of tiles at a time, and changes nothing else. The chip is
-    emulated and compared with the model before it is returned.
+    fractions. `unroll` names layers (or "all") that get a chip for every position. `workers` is
+    the number of tiles at a time, and changes nothing else. The chip is emulated and compared
+    with the model before it is returned.
 
     Raises onnx2mzi.errors: UsageError (options), InputError (model, data, technology), FitError
     (`strict`), VerificationError (a pass broke its promise, or `max_drop` is exceeded).
@@ -75,6 +77,7 @@ def compile(
         input_shapes=input_shapes or {},
         only=only,
         exclude=exclude,
+        unroll=unroll,
         strict=strict,
         seed=seed,
         workers=workers,

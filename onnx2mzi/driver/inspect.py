@@ -62,6 +62,7 @@ def described(program: Program) -> Row:
                 "complex": bool(np.iscomplexobj(layer.weight)),
                 "uses": layer.uses,
                 "folds": list(layer.folds),
+                "copy_of": layer.copy_of or None,
                 "tiles": -(-rows // program.ports) * -(-columns // program.ports),
                 "mzis_reference": reference_mzis((rows, columns), program.ports),
                 "phases_reference": reference_phases((rows, columns), program.ports),

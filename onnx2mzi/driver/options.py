@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Options:
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     only: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    unroll: Sequence[str] = ()
     data: Data | None = None
     test: Data | None = None
     passive: str | Passive = Passive.COMMON
@@ -53,7 +55,7 @@ class Options:
 
     def __post_init__(self) -> None:
         # One name is a sequence of letters otherwise.
-        for field_name in ("only", "exclude"):
+        for field_name in ("only", "exclude", "unroll"):
             value = getattr(self, field_name)
             names = (value,) if isinstance(value, str) else tuple(value)
             object.__setattr__(self, field_name, names)
@@ -79,9 +81,21 @@ def pipeline_of(options: Options) -> Pipeline:
         {"mesh": options.mesh, "budget": options.budget, "max_drop": options.max_drop},
         needed={"mesh": "--mesh", "budget": "--budget"},
     )
-    pipeline = Pipeline(passes)
+    pipeline = Pipeline(_unrolling(passes, options) if options.unroll else passes)
     pipeline.check()
     return pipeline
+
+
+def _unrolling(passes: tuple[Pass, ...], options: Options) -> tuple[Pass, ...]:
+    """The passes with `unroll` before the chip is placed, behind all that works on one copy."""
+    whole = options.passes is not None or isinstance(options.optimize, Pipeline)
+    if whole or any(step.name == "unroll" for step in passes):
+        raise UsageError(
+            "the pipeline says itself what is unrolled", where="--unroll", hint="unroll{layers=...}"
+        )
+    step: Any = PASSES.get("unroll")
+    at = next((k for k, step in enumerate(passes) if step.name == "place"), len(passes))
+    return (*passes[:at], step(layers=tuple(options.unroll)), *passes[at:])
 
 
 def _passes(options: Options) -> tuple[Pass, ...]:

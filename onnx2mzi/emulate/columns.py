@@ -30,6 +30,10 @@ def columns(tensor: np.ndarray, layer: LinearLayer, chosen: np.ndarray | None = 
     is not what the layer needs.
     """
     operand, n = layer.operand, layer.weight.shape[1]
+    turn, turns = operand.turn
+    if turns > 1:
+        own = np.arange(positions(tensor.shape, layer)) if chosen is None else chosen
+        chosen = turn + turns * own
     try:
         where = _axes(tensor.shape, operand)
         rows = _rows(tensor, operand, where, chosen)
@@ -53,7 +57,8 @@ def positions(shape: Sequence[int], layer: LinearLayer) -> int:
         free = _free(shape, operand, where)
     except (ValueError, IndexError) as error:
         raise _refused(shape, layer, str(error)) from None
-    return math.prod(free)
+    turn, turns = operand.turn
+    return len(range(turn, math.prod(free), turns))
 
 
 def padded(shape: Sequence[int], window: Window) -> list[tuple[int, int]]:

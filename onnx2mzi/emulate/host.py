@@ -154,10 +154,15 @@ def bound(matrix: Matrix, operand: Operand) -> np.ndarray:
 
 
 def bindings(layers: Sequence[LinearLayer], matrices: Matrices) -> dict[str, np.ndarray]:
-    """What the host inputs for the layers' matrices take, by name; see `HostRunner`."""
+    """What the host inputs for the layers' matrices take, by name; see `HostRunner`.
+
+    One matrix serves all copies of a layer: that of the first.
+    """
     slots: dict[str, dict[int, np.ndarray]] = {}
     for layer in layers:
         operand = layer.operand
+        if layer.copy_of:
+            continue
         matrix = bound(matrices.get(layer.name, layer.weight), operand)
         slots.setdefault(operand.binding, {})[operand.slot[0]] = matrix
     return {

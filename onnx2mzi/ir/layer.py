@@ -98,6 +98,7 @@ class LinearLayer:
     detected and sent again). Before tiling `grids` is empty. `uses` is the
     number of vectors in one inference (a batch of 1 where that is open), None if unknown.
     `folds` names nodes of the model whose work the weight does as well (batch normalizations).
+    `copy_of` names the layer of which this is a copy for other vectors (see `Operand.turn`).
     """
 
     name: str
@@ -107,6 +108,7 @@ class LinearLayer:
     grids: tuple[TileGrid, ...] = field(default=())
     uses: int | None = None
     folds: tuple[str, ...] = ()
+    copy_of: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_matrix(self.weight))

@@ -53,6 +53,9 @@ class Operand:
     `parts` says how the host has complex vectors: "stacked", all real parts and then all
     imaginary ones, or "interleaved", in turns. The matrix it is fed is twice as large then (see
     `emulate.parts`). "" is a real layer.
+
+    `turn` (k, count): of `count` equal chips that take the vectors in turns this is the k-th: it
+    takes vectors k, k + count, ... All have the same slot.
     """
 
     source: str
@@ -63,3 +66,4 @@ class Operand:
     slot: tuple[int, int] = WHOLE
     view: View = field(default_factory=View)
     parts: str = ""
+    turn: tuple[int, int] = WHOLE

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,7 +18,8 @@ def binding_problems(layers: Sequence[LinearLayer]) -> Problems:
     """That layers that feed one host input fill its slots, each once, with matrices alike."""
     feeding: dict[str, list[LinearLayer]] = {}
     for layer in layers:
-        feeding.setdefault(layer.operand.binding, []).append(layer)
+        if not layer.copy_of:
+            feeding.setdefault(layer.operand.binding, []).append(layer)
     for name, group in feeding.items():
         where = name or '""'
         counts = sorted({layer.operand.slot[1] for layer in group})
@@ -29,6 +31,24 @@ def binding_problems(layers: Sequence[LinearLayer]) -> Problems:
             )
         elif len({_fed(layer) for layer in group}) > 1 or len(counts) > 1:
             yield Problem(where, "layers feed this host input with matrices that are not alike")
+
+
+def copy_problems(layers: Sequence[LinearLayer]) -> Problems:
+    """That copies are of a layer that is there, does the same, and leaves vectors to them."""
+    originals = {layer.name: layer for layer in layers if not layer.copy_of}
+    for layer in layers:
+        first, count = layer.operand.turn
+        if bool(layer.copy_of) != bool(first):
+            yield Problem(layer.name, f"turn {first} of {count} and a copy of '{layer.copy_of}'")
+        original = originals.get(layer.copy_of)
+        if not layer.copy_of:
+            continue
+        if original is None:
+            yield Problem(layer.name, f"a copy of '{layer.copy_of}', which is not there")
+        elif replace(layer.operand, turn=original.operand.turn) != original.operand:
+            yield Problem(layer.name, f"a copy of '{layer.copy_of}' with another operand")
+        elif original.operand.turn[1] != count or not np.array_equal(original.weight, layer.weight):
+            yield Problem(layer.name, f"is unlike the layer '{layer.copy_of}' that it is a copy of")
 
 
 def _each_once(group: Sequence[LinearLayer]) -> bool:
@@ -51,7 +71,11 @@ def operand_problems(operand: Operand, columns: int, where: str) -> Problems:
         yield Problem(where, f"the operand's axes {axes} are not all different")
     if any(index < 0 for _, index in view.at):
         yield Problem(where, f"the operand's places {list(view.at)} are negative")
-    for what, (index, count) in (("slot", operand.slot), ("part", view.part)):
+    for what, (index, count) in (
+        ("slot", operand.slot),
+        ("part", view.part),
+        ("turn", operand.turn),
+    ):
         if not 0 <= index < count:
             yield Problem(where, f"the operand's {what} is {index} of {count}")
     if view.window is not None:

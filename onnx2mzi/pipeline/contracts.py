@@ -65,14 +65,25 @@ def check_program(program: Program, text: str) -> None:
 
 
 def check_same_layers(before: Program, after: Program, text: str) -> None:
-    """Raises VerificationError unless both have the same layers and ask the same of them."""
-    for old, new in zip(before.layers, after.layers, strict=False):
+    """Raises VerificationError unless both have the same layers and ask the same of them.
+
+    A pass may add copies of a layer that do what it does.
+    """
+    there = {layer.name for layer in before.layers}
+    same = {layer.name: layer for layer in after.layers}
+    left = []
+    for layer in after.layers:
+        if layer.name in there or layer.copy_of not in there:
+            left.append(layer)
+        elif layer.copy_of not in same or layer.grids is not same[layer.copy_of].grids:
+            raise _broken(text, f"made '{layer.name}' a copy that is unlike '{layer.copy_of}'")
+    for old, new in zip(before.layers, left, strict=False):
         if old.name != new.name:
             raise _broken(text, f"turned layer '{old.name}' into '{new.name}'")
         if old.weight is not new.weight and not np.array_equal(old.weight, new.weight):
             raise _broken(text, f"changed what the model asks of layer '{old.name}'")
-    if len(before.layers) != len(after.layers):
-        raise _broken(text, f"made {len(after.layers)} layers of {len(before.layers)}")
+    if len(before.layers) != len(left):
+        raise _broken(text, f"made {len(left)} layers of {len(before.layers)}")
 
 
 def check_effect(
