@@ -37,8 +37,8 @@ def report(emission: Emission) -> Row:
         "ports": program.ports,
         "pipeline": list(program.history),
         **_counts(
-            _sum(emission.reference.values()) if emission.reference else None,
-            _sum(emission.exact.values()) if emission.exact else None,
+            _total(emission.reference, program),
+            _total(emission.exact, program),
             _sum(_census(emission, layer) for layer in program.layers) if meshes else None,
             mzis_reference=sum(row["mzis_reference"] for row in layers),
             phases_reference=sum(row["phases_reference"] for row in layers),
@@ -81,10 +81,11 @@ def layer_row(emission: Emission, layer: LinearLayer) -> Row:
         "complex": bool(np.iscomplexobj(layer.weight)),
         "uses": layer.uses,
         "folds": list(layer.folds),
+        "copy_of": layer.copy_of or None,
         "tiles": sum(len(grid.tiles) for grid in layer.grids),
         **_counts(
-            emission.reference.get(layer.name),
-            emission.exact.get(layer.name),
+            emission.reference.get(layer.copy_of or layer.name),
+            emission.exact.get(layer.copy_of or layer.name),
             _census(emission, layer) if meshes else None,
             mzis_reference=reference_mzis(shape, ports),
             phases_reference=reference_phases(shape, ports),
@@ -153,6 +154,12 @@ def _counts(
 
 def _census(emission: Emission, layer: LinearLayer) -> Census:
     return layer_census(layer, emission.technology.p_pi_mw)
+
+
+def _total(censuses: dict[str, Census], program: Program) -> Census | None:
+    """The census of all layers, copies as often as they are there."""
+    names = [layer.copy_of or layer.name for layer in program.layers]
+    return _sum(censuses[name] for name in names if name in censuses) if censuses else None
 
 
 def _sum(censuses: Iterable[Census]) -> Census:
