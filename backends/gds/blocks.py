@@ -111,7 +111,7 @@ def _draw_mzis(
     kinds, which = np.unique(
         np.stack([phi, theta, bare, crosses, *lengths], -1), axis=0, return_inverse=True
     )
-    x, y = block.column_x_um[column], -pitch * port
+    x, y = block.column_x_um[column], np.asarray(-pitch * port, np.float64)
     for k, kind in enumerate(kinds.tolist()):
         here = which.ravel() == k
         place(cell, book.mzi(_key(kind)), x[here], y[here])

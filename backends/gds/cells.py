@@ -65,6 +65,7 @@ class CellBook:
     chip: Drawn
     made: dict[str, gdstk.Cell] = field(default_factory=dict)
     drawn: dict[bytes, gdstk.Cell] = field(default_factory=dict)
+    lengths: dict[float, dict[int, gdstk.Cell]] = field(default_factory=dict)
 
     def distinct(self, name: str, *content: bytes) -> tuple[gdstk.Cell, bool]:
         """The cell with all of this in it, whatever its name, and whether it has to be drawn.
@@ -112,12 +113,13 @@ class CellBook:
         Lengths are drawn to half a `LENGTH_STEP_UM`, which is finer than the mask's grid.
         """
         extra_um = phase_length_um(self.chip.technology, phase_rad)
-        steps, which = np.unique(
-            np.rint(extra_um / LENGTH_STEP_UM).astype(np.int64), return_inverse=True
-        )
-        kinds = [self.lengthened(section_um, step) for step in steps.tolist()]
-        places = zip(which.tolist(), x.tolist(), y.tolist(), strict=True)
-        cell.add(*[gdstk.Reference(kinds[k], (left, top)) for k, left, top in places])
+        steps = np.rint(extra_um / LENGTH_STEP_UM).astype(np.int64).tolist()
+        # Names of cells are slow to make, and there are two guides for every fixed phase.
+        kinds = self.lengths.setdefault(section_um, {})
+        new = sorted(set(steps) - kinds.keys())
+        kinds |= {step: self.lengthened(section_um, step) for step in new}
+        places = zip(steps, x.tolist(), y.tolist(), strict=True)
+        cell.add(*[gdstk.Reference(kinds[step], (left, top)) for step, left, top in places])
 
     def pin(self, cell: gdstk.Cell, name: str, x: float, y: float) -> None:
         """An optical pin: a box as wide as the guide, and its name."""
@@ -174,14 +176,15 @@ class CellBook:
         self.pin(cell, "o1", length, -gap)
         return cell
 
-    def pad(self, size_um: float) -> gdstk.Cell:
-        """A square pad with its lower left corner at the origin."""
-        cell, new = self._new(f"PAD_{_nm(size_um)}")
+    def pad(self, width_um: float, height_um: float) -> gdstk.Cell:
+        """A pad with its lower left corner at the origin."""
+        cell, new = self._new(f"PAD_{_nm(width_um)}_{_nm(height_um)}")
         if not new:
             return cell
         tech = self.chip.technology
         layers, rim = tech.layers, round(PAD_RIM * tech.pads.size_um, 2)
-        outer, inner = (0.0, 0.0, size_um, size_um), (rim, rim, size_um - rim, size_um - rim)
+        outer = (0.0, 0.0, width_um, height_um)
+        inner = (rim, rim, width_um - rim, height_um - rim)
         _box(cell, *outer, layers.metal)
         _box(cell, *outer, tech.markers.pin_metal)
         if layers.metal2 is not None and layers.via is not None:
@@ -372,13 +375,13 @@ def place(cell: gdstk.Cell, what: gdstk.Cell, x_um: Real, y_um: Real) -> None:
         return
     first = gdstk.Reference(what, (float(x_um[0]), float(y_um[0])))
     if len(x_um) > 1:
-        first.repetition = repeated(x_um, y_um)
+        first.repetition = repeated(np.stack([x_um, y_um], 1))
     cell.add(first)
 
 
-def repeated(x_um: Real, y_um: Real) -> gdstk.Repetition:
-    """The places of all but the first, from the first."""
-    return gdstk.Repetition(offsets=np.stack([x_um[1:] - x_um[0], y_um[1:] - y_um[0]], 1))
+def repeated(places_um: Real) -> gdstk.Repetition:
+    """What is at the first of the places, shape (K, 2), is at the others as well."""
+    return gdstk.Repetition(offsets=places_um[1:] - places_um[0])
 
 
 def _nm(length_um: float) -> str:

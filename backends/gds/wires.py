@@ -16,11 +16,11 @@ _SIZE_STEPS = 2**31
 def draw_wires(book: CellBook, cell: gdstk.Cell, wiring: Wiring) -> None:
     """Draw all wires and pads of a tile, its port 0 at y = 0."""
     _boxes(cell, wiring.boxes_um, book.chip.technology.layers.metal)
-    x, y = wiring.pads_um[:, 0], wiring.pads_um[:, 1]
-    size_um = np.round(wiring.pads_um[:, 2] - x, 6)
-    for side_um in np.unique(size_um).tolist():
-        here = size_um == side_um
-        place(cell, book.pad(side_um), x[here], y[here])
+    corner_um = wiring.pads_um[:, :2]
+    size_um = np.round(wiring.pads_um[:, 2:] - corner_um, 6)
+    for width, height in np.unique(size_um, axis=0).tolist():
+        here = (size_um == (width, height)).all(1)
+        place(cell, book.pad(width, height), *corner_um[here].T)
 
 
 def label_pads(book: CellBook, cell: gdstk.Cell, wiring: Wiring, number: int) -> None:
@@ -46,5 +46,5 @@ def _boxes(cell: gdstk.Cell, boxes_um: Real, layer: Layer) -> None:
         x0, y0, x1, y1 = same[0].tolist()
         box = gdstk.rectangle((x0, y0), (x1, y1), layer=layer[0], datatype=layer[1])
         if len(same) > 1:
-            box.repetition = repeated(same[:, 0], same[:, 1])
+            box.repetition = repeated(same[:, :2])
         cell.add(box)
