@@ -26,6 +26,7 @@ from onnx2mzi.ir import (
 )
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, Trims, balanced_tile, drawn_tile
+from onnx2mzi.passes.finetune import Tuning, tuned
 from onnx2mzi.passes.prune.thetas import RealTile
 from onnx2mzi.passes.prune.thin import Metric
 from onnx2mzi.passes.rounding import rounded_amplitudes, rounded_thetas
@@ -33,7 +34,7 @@ from onnx2mzi.physics.arrays import Flags, Matrix, Real, within_pi, wrapped
 from onnx2mzi.physics.mzi import attenuation
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, ShifterState
-from onnx2mzi.pipeline.base import Bounded, Context, Effect, Pass, option
+from onnx2mzi.pipeline.base import Bounded, BoundedDrop, Context, Effect, Pass, option
 
 
 class Rounding(StrEnum):
@@ -41,6 +42,7 @@ class Rounding(StrEnum):
 
     NEAREST = "nearest"
     SEQUENTIAL = "sequential"
+    TRAINED = "trained"
 
 
 def _rounded(phase_rad: Real, state: Flags, code: DriveCode, drive: Drive) -> Real:
@@ -245,7 +247,15 @@ class Quantize(Pass):
     )
     rounding: Rounding = option(
         Rounding.NEAREST,
-        "nearest code, or sequential: phases still free make up for those rounded",
+        "nearest code; sequential: phases still free make up for those rounded; trained: by "
+        "gradients through the codes (extra train, --data)",
+    )
+    epochs: float | None = option(
+        None, "trained: passes through the data; none: 6, more of few samples", low=0.0
+    )
+    lr: float = option(2e-3, "trained: peak rate of the phases", unit="rad", low=0.0)
+    max_drop: float = option(
+        0.05, "trained: accuracy that may be lost (no labels: changed answers)", low=0.0, high=1.0
     )
 
     @property
@@ -254,10 +264,17 @@ class Quantize(Pass):
         return DriveCode(self.bits, self.law)
 
     def effect(self, program: Program) -> Effect:
+        if self.rounding is Rounding.TRAINED:
+            return BoundedDrop(self.max_drop)
         return Bounded(max((worst_layer_error(x, self.code) for x in program.layers), default=0.0))
 
     def run(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
+        if self.rounding is Rounding.TRAINED:
+            tuning = Tuning(
+                where="quantize{rounding=trained}", epochs=self.epochs, lr=self.lr, code=self.code
+            )
+            program = tuned(program, context, tuning)
         known: dict[str, Matrix] = {}
         if context.network is not None and self.rounding is Rounding.SEQUENTIAL:
             known = dict(context.network.layer_inputs())

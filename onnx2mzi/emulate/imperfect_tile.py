@@ -155,7 +155,14 @@ def _retuned(
         for block, item in chips.items()
     }
     v, sigma, u = _drawn(tile, still, None)
-    trimmed = (v.change.theta, v.change.phi, sigma.change, u.change.theta, u.change.phi)
+    trimmed = {
+        "v_theta": v.change.theta,
+        "v_phi": v.change.phi,
+        "sigma": sigma.change,
+        "u_theta": u.change.theta,
+        "u_phi": u.change.phi,
+        "u_out": np.zeros((1, tile.u.ports)),
+    }
     return [
         retuned(
             made,
@@ -164,7 +171,7 @@ def _retuned(
             moment=moment,
             real=tile.real,
             steps=how.retune,
-            start=Settings(*(_of(change, c) for change in trimmed), np.zeros(tile.u.ports)),
+            start=Settings(**{name: _of(change, c) for name, change in trimmed.items()}),
         )
         for c, made in enumerate(made_tiles(tile, still))
     ]
@@ -172,7 +179,7 @@ def _retuned(
 
 def _of(values: Real, copy: int) -> Real:
     """Row `copy` of (C, K), or of (1, K) where all copies are alike."""
-    return values[copy % len(values)]
+    return np.asarray(values[copy % len(values)])
 
 
 def calibration_of(tile: TileDevices, calibration: Calibration) -> Callable[[Complex], Complex]:

@@ -40,10 +40,10 @@ def factors(
     axes = 2 if calibration is Calibration.READOUT else (1, 2)
     if real and calibration is Calibration.READOUT:
         return _readouts(light, np.asarray(ideal.real))
-    if real:
-        light, ideal = light.real, ideal.real
-    overlap = (light.conj() * ideal).sum(axis=axes, keepdims=True)
-    power = (np.abs(light) ** 2).sum(axis=axes, keepdims=True)
+    seen: Matrix = light.real if real else light
+    wanted: Matrix = ideal.real if real else ideal
+    overlap = (seen.conj() * wanted).sum(axis=axes, keepdims=True)
+    power = (np.abs(seen) ** 2).sum(axis=axes, keepdims=True)
     if calibration is Calibration.GAIN:
         overlap = overlap.real
     return np.asarray(np.where(power > 0, overlap / np.where(power > 0, power, 1.0), 1.0))

@@ -113,5 +113,7 @@ def test_receivers_of_a_real_tile_turn_the_light_that_they_see() -> None:
     )[0]
     np.testing.assert_allclose(found.real, ideal, atol=1e-9)
     # Light of one phase: the other quadrature holds nothing.
-    plain = calibrated(0.5 * ideal[None] + 0j, ideal, Calibration.READOUT, real=True)
+    plain = calibrated(
+        np.asarray(0.5 * ideal[None], np.complex128), ideal, Calibration.READOUT, real=True
+    )
     np.testing.assert_allclose(plain[0].real, ideal, atol=1e-9)
