@@ -13,15 +13,20 @@ import numpy as np
 
 from onnx2mzi.errors import FitError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Placement, Program, Stage
+from onnx2mzi.passes.floorplan import Box, Objective, floorplan
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
-from onnx2mzi.pipeline.chip import Alike, program_pads
+from onnx2mzi.pipeline.census import reference_phases, tile_census
+from onnx2mzi.pipeline.chip import Alike
+from onnx2mzi.pipeline.electrical import Electrics, layer_electrics, violations
 from onnx2mzi.pipeline.heaters import tile_plans
 from onnx2mzi.pipeline.wiring import pad_field_um, pad_plan, tile_rows, wired_alike
-from onnx2mzi.tech import Technology
+from onnx2mzi.tech import PadStyle, Technology
+from onnx2mzi.tech.buses import ATTENUATOR_POWER
 from onnx2mzi.tech.geometry import (
     Cells,
     attenuators_um,
+    buses_um,
     cells,
     corridors_um,
     on_grid,
@@ -29,33 +34,40 @@ from onnx2mzi.tech.geometry import (
 )
 
 
-def place_program(program: Program, technology: Technology) -> Program:
+def place_program(
+    program: Program, technology: Technology, objective: Objective = Objective.AREA
+) -> Program:
     """The program with a place for every block. A program that has places gets new ones.
 
     Raises AssertionError for tiles without meshes: the stage says there are none.
     """
     sizes = cells(technology)
-    blocks: list[BlockPlacement] = []
-    width, depth = 0.0, 0.0
+    strips: list[tuple[str, int, int, Strip]] = []
+    boxes: list[Box] = []
     known = Alike[Strip]()
-    for layer in program.layers:
+    for number, layer in enumerate(program.layers):
         for g, grid in enumerate(layer.grids):
             for t, tile in enumerate(grid.tiles):
                 assert isinstance(tile, MeshTile)
-                if blocks:
-                    depth += sizes.pitch_um
                 made = partial(tile_strip, tile, technology, sizes)
                 strip = known.of(wired_alike(tile, technology), made)
-                y_um = -depth - strip.above_um - sizes.pitch_um / 2
-                blocks += [
-                    replace(block, layer=layer.name, grid=g, tile=t, y_um=y_um)
-                    for block in strip.blocks
-                ]
-                width = max(width, strip.width_um)
-                depth += strip.height_um
-    # Heights were counted downwards from 0; the lower left corner becomes the origin.
-    lifted = tuple(replace(block, y_um=round(block.y_um + depth, 6)) for block in blocks)
-    placement = Placement(technology.name, width, depth, lifted)
+                strips.append((layer.name, g, t, strip))
+                counted = tile_census(tile, technology.p_pi_mw)
+                box = Box(strip.width_um, strip.height_um, counted.heat_rad, counted.mzis, number)
+                boxes.append(box)
+    plan = floorplan(boxes, technology, objective=objective, gap_um=sizes.pitch_um)
+    blocks: list[BlockPlacement] = []
+    for k, (name, g, t, strip) in enumerate(strips):
+        y_um = -float(plan.top_um[k]) - strip.above_um - sizes.pitch_um / 2
+        # Heights were counted downwards from 0; the lower left corner becomes the origin.
+        y_um = round(y_um + plan.height_um, 6)
+        x_um = on_grid(float(plan.left_um[k]), 2 * technology.grid_um)
+        for block in strip.blocks:
+            edges = np.round(block.column_x_um + x_um, 6) if x_um else block.column_x_um
+            placed = replace(block, layer=name, grid=g, tile=t, y_um=y_um, column_x_um=edges)
+            blocks.append(placed)
+    width = max([plan.width_um, *(float(b.column_x_um[-1]) for b in blocks)])
+    placement = Placement(technology.name, width, plan.height_um, tuple(blocks))
     return replace(program, stage=Stage.PLACED, placement=placement)
 
 
@@ -74,8 +86,9 @@ def tile_strip(tile: MeshTile, technology: Technology, sizes: Cells) -> Strip:
     """A tile whose strip, pads included, begins at x = 0."""
     plans = v, u = tile_plans(tile, technology)
     v_edges = v.edges_um(sizes.lead_um + v.lead_um)
-    s_start = float(v_edges[-1]) + v.out_um + sizes.lead_um
     length = attenuators_um(technology, tile.sigma.state)
+    s_start = float(v_edges[-1]) + v.out_um + sizes.lead_um
+    s_start += _attenuator_bus_um(tile, technology, sizes, length)
     s_edges = np.array([s_start, s_start + length]) if length else np.array([s_start])
     lead = sizes.lead_um + u.lead_um + _attenuator_corridor_um(tile, technology, length)
     u_edges = u.edges_um(float(s_edges[-1]) + lead)
@@ -106,6 +119,57 @@ def die_share(width_um: float, height_um: float, technology: Technology) -> floa
     return float(max(shares))
 
 
+def largest_die_mm(technology: Technology) -> tuple[float, float]:
+    """Width and height of the largest die."""
+    width, height = max(technology.die.sizes_um, key=lambda size: size[0] * size[1])
+    return width / 1000, height / 1000
+
+
+def shrunk(width_um: float, height_um: float, technology: Technology) -> float:
+    """By what factor both sides of a chip must shrink to fit the die that suits it best."""
+    rim = 2 * technology.die.margin_um
+    need = np.array([width_um, height_um])
+    return max(
+        float(((np.array(size) - rim) / need[order]).min())
+        for size in technology.die.sizes_um
+        for order in ([0, 1], [1, 0])
+    )
+
+
+def what_fits(program: Program, technology: Technology, wires: Electrics) -> str:
+    """What of a placed chip that is too large would fit, and how to get there.
+
+    Depth and rows of a mesh fall alike where ports and rank do: heaters as the square.
+    """
+    placement = program.placement
+    assert placement is not None
+    factor = shrunk(placement.width_um, placement.height_um, technology)
+    heaters = int(wires.signals * factor**2)
+    reference = sum(
+        reference_phases((layer.weight.shape[0], layer.weight.shape[1]), program.ports)
+        for layer in program.layers
+    )
+    target = 1 - heaters / reference
+    return (
+        f"about {heaters} of its {wires.signals} heaters would fit: prune{{target={target:.3f}}} "
+        "with --data, fewer --ports, --only some layers, or bumps in the technology"
+    )
+
+
+def _attenuator_bus_um(
+    tile: MeshTile, technology: Technology, sizes: Cells, length_um: float
+) -> float:
+    """What the attenuators' ground bus needs beyond the guides before their heaters."""
+    sigma, space = tile.sigma, technology.rules.metal_space_um
+    heaters = np.count_nonzero(sigma.state == ShifterState.ACTIVE)
+    if not heaters or technology.pads.style is PadStyle.BUMP:
+        return 0.0
+    power = max(technology.routing.bus_power, ATTENUATOR_POWER)
+    bus = float(buses_um(technology, tile_rows(tile), np.array([float(heaters)]), power)[0])
+    room = sizes.lead_um + (length_um - section_um(technology, sigma.state)) / 2 - 2 * space
+    return on_grid(max(0.0, bus + 4 * technology.grid_um - room), technology.grid_um)
+
+
 def _attenuator_corridor_um(tile: MeshTile, technology: Technology, length_um: float) -> float:
     """What the attenuators' wires need beyond the guides behind their heaters."""
     sigma = tile.sigma
@@ -129,22 +193,33 @@ class Place(Pass):
     stage_out: ClassVar[Stage] = Stage.PLACED
 
     fit: bool = option(False, "refuse a chip that fits no die of the technology")
+    objective: Objective = option(
+        Objective.AREA,
+        "area: tiles below each other; heat, wire: in line along the light, hot tiles apart or "
+        "followers near",
+    )
 
     def effect(self, program: Program) -> Effect:
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        placed = place_program(program, context.technology)
+        placed = place_program(program, context.technology, self.objective)
         assert placed.placement is not None
         width, height = placed.placement.width_um, placed.placement.height_um
         size = f"{width / 1000:.2f} x {height / 1000:.2f} mm"
         context.log(f"place: {size}")
+        wires = sum(layer_electrics(placed, context.technology).values(), Electrics())
+        for problem in violations(wires, context.technology):
+            context.log(f"place: {problem}")
         share = die_share(width, height, context.technology)
         if share < 1:
-            pads = program_pads(placed).total
-            message = f"{size} with {pads} pads fit no die of {context.technology.name}"
-            hint = f"the best die holds about {share:.0%} of it: prune more, or fewer --ports"
+            die = "{:g} x {:g} mm".format(*largest_die_mm(context.technology))
+            message = (
+                f"{size} with {wires.pads} pads fit no die of {context.technology.name} "
+                f"(largest: {die})"
+            )
+            hint = what_fits(placed, context.technology, wires)
             if self.fit:
                 raise FitError(message, where="place", hint=hint)
-            context.log(f"place: {message} ({hint})")
+            context.log(f"place: {message}: {hint}")
         return placed

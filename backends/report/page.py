@@ -214,6 +214,10 @@ def _cards(report: Row) -> Markup:
         small.append(_card("Worst loss", text.loss(report["loss_db_worst"]), "on the longest path"))
     if report["pads"] is not None:
         small.append(_card("Pads", text.count(report["pads"]), "signals and grounds"))
+    if report.get("ir_drop_percent_max") is not None:
+        carried = f"buses carry up to {text.significant(report['bus_current_ma_max'])} mA"
+        rise = f"{text.significant(report['ir_drop_percent_max'])} %"
+        small.append(_card("Grounds rise", rise, carried))
     return joined([el("div", *cards, class_="cards"), el("div", *small, class_="cards small")])
 
 

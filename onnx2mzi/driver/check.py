@@ -19,6 +19,7 @@ from onnx2mzi.emulate.host import random_inputs, reference_run
 from onnx2mzi.emulate.transfer import tile_matrix
 from onnx2mzi.errors import InputError, Onnx2MziError
 from onnx2mzi.ir import MeshTile
+from onnx2mzi.pipeline.electrical import Electrics, layer_electrics, told, violations
 
 # The table prints phases to full precision; a photonic ONNX holds single precision.
 TABLE_TOLERANCE = 1e-9
@@ -52,6 +53,7 @@ def check(directory: Path) -> list[Finding]:
     for text in manifest.get("emit", ()):
         if text.partition("{")[0] not in NOT_REWRITTEN:
             findings.append(_guarded(f"rewrite {text}", _rewriter(directory, chip, text)))
+    findings.append(_guarded("currents", lambda: _currents(chip)))
     return findings + layout_findings(directory, chip)
 
 
@@ -73,6 +75,16 @@ def layout_findings(directory: Path, chip: Compiled) -> list[Finding]:
         return Finding("lvs", *layout.circuit_verdict(directory, program, technology))
 
     return [_guarded("drc", rules), _guarded("lvs", circuit)]
+
+
+def _currents(chip: Compiled) -> Finding:
+    """What wires and heaters carry with the program's phases, against the technology."""
+    technology = chip.emission.technology
+    if chip.program.placement is None:
+        return Finding("currents", None, "the program has no places, so there are no wires")
+    wires = sum(layer_electrics(chip.program, technology).values(), Electrics())
+    wrong = violations(wires, technology)
+    return Finding("currents", not wrong, "; ".join(wrong) or told(wires, technology))
 
 
 def _rewriter(directory: Path, chip: Compiled, text: str) -> Callable[[], Finding]:

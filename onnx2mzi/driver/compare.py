@@ -20,8 +20,8 @@ COMPARED = (
     "technology", "ports", "pipeline", "mzis_reference", "mzis_exact", "mzis", "phases_reference",
     "phases_exact", "phases_active", "phases_passive", "active_fraction", "pruned_fraction",
     "power_reference_mw", "power_exact_mw", "power_mw", "depth_columns", "area_mm2",
-    "loss_db_worst", "pads", "max_abs_error", "max_rel_error", "accuracy_reference", "accuracy",
-    "accuracy_drop",
+    "loss_db_worst", "pads", "bus_current_ma_max", "ir_drop_percent_max", "max_abs_error",
+    "max_rel_error", "accuracy_reference", "accuracy", "accuracy_drop",
 )  # fmt: skip
 COMPARED_LAYER = ("mzis", "phases_active", "phases_passive", "power_mw", "max_rel_error")
 

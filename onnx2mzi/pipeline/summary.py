@@ -5,6 +5,7 @@ None, never a made-up number. Everything can be traced to the program and its ce
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.backend import Emission
 from onnx2mzi.pipeline.census import Census, layer_census, reference_mzis, reference_phases
 from onnx2mzi.pipeline.chip import layer_loss_db, layer_pads
+from onnx2mzi.pipeline.electrical import Electrics, layer_electrics
 
 REPORT_FORMAT = 1
 
@@ -28,7 +30,8 @@ def report(emission: Emission) -> Row:
         return dict(emission.numbers)
     program, measured = emission.program, emission.measured
     meshes = program.stage is not Stage.LINEAR
-    layers = [layer_row(emission, layer) for layer in program.layers]
+    wires = layer_electrics(program, emission.technology)
+    layers = [layer_row(emission, layer, wires.get(layer.name)) for layer in program.layers]
     return {
         "format": REPORT_FORMAT,
         "model": program.name,
@@ -46,6 +49,7 @@ def report(emission: Emission) -> Row:
         "area_mm2": _area_mm2(program.placement),
         "loss_db_worst": max(_known(layers, "loss_db_worst"), default=None),
         "pads": sum(_known(layers, "pads")) if meshes else None,
+        **_wires(sum(wires.values(), Electrics()) if wires else None),
         "max_abs_error": measured.max_abs_error,
         "max_rel_error": measured.max_rel_error,
         "accuracy_reference": measured.accuracy_reference,
@@ -62,11 +66,15 @@ def report(emission: Emission) -> Row:
         "layers": layers,
         "electronic": electronic_rows(program),
         "passes": [_pass_row(record.text, record.censuses) for record in emission.passes],
+        "frontier": [asdict(point) for point in emission.frontier],
     }
 
 
-def layer_row(emission: Emission, layer: LinearLayer) -> Row:
-    """The same keys for one layer; its errors are those of its matrix (max |dW|, / max |W|)."""
+def layer_row(emission: Emission, layer: LinearLayer, wires: Electrics | None = None) -> Row:
+    """The same keys for one layer; its errors are those of its matrix (max |dW|, / max |W|).
+
+    `wires` are those of a placed layer; without places pads are counted as one a bus.
+    """
     max_abs, max_rel = matrix_errors(layer.weight, emission.matrices.get(layer.name))
     shape = (int(layer.weight.shape[0]), int(layer.weight.shape[1]))
     ports = emission.program.ports
@@ -92,13 +100,26 @@ def layer_row(emission: Emission, layer: LinearLayer) -> Row:
         ),
         "area_mm2": _layer_area_mm2(emission.program, layer),
         "loss_db_worst": layer_loss_db(layer, emission.technology) if meshes else None,
-        "pads": layer_pads(layer).total if meshes else None,
+        "pads": _pads(layer, wires) if meshes else None,
+        **_wires(wires),
         "max_abs_error": max_abs,
         "max_rel_error": max_rel,
         "accuracy_reference": None,
         "accuracy": None,
         "accuracy_drop": None,
         "seconds": None,
+    }
+
+
+def _pads(layer: LinearLayer, wires: Electrics | None) -> int:
+    return layer_pads(layer).total if wires is None else wires.pads
+
+
+def _wires(wires: Electrics | None) -> Row:
+    return {
+        "bus_current_ma_max": wires.bus_ma if wires else None,
+        "wire_current_percent_max": wires.wire_percent if wires else None,
+        "ir_drop_percent_max": wires.ir_drop_percent if wires else None,
     }
 
 

@@ -33,7 +33,7 @@ from onnx2mzi.pipeline.heaters import (
     tile_plans,
 )
 from onnx2mzi.tech import PadStyle, Technology
-from onnx2mzi.tech.buses import bus_needs
+from onnx2mzi.tech.buses import ATTENUATOR_POWER, bus_needs
 from onnx2mzi.tech.escape import Escape, escape, field_um
 from onnx2mzi.tech.geometry import bus_room_um, cells, heated_um
 
@@ -178,7 +178,7 @@ def pad_plan(
     if technology.pads.style is PadStyle.BUMP:
         return _bumped(heaters, slots, tracks, technology, rows)
     left_um, right_um = _extent_um(places, technology, plans)
-    fields = [field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south)]
+    fields = _fields_um(tracks, technology)
     more = max(0.0, max(fields) - (right_um - left_um)) / 2
     return _escaped(slots, tracks, technology, rows, left_um - more, right_um + more)
 
@@ -201,7 +201,12 @@ def pad_field_um(
         return 0.0
     slots = slots_of(tile, places, technology, plans)
     tracks = _tracks(on_arms(slots, tile), slots, technology, tile_rows(tile))
-    return max(field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south))
+    return max(_fields_um(tracks, technology))
+
+
+def _fields_um(tracks: "_Tracks", technology: Technology) -> list[float]:
+    """The least widths of the pads in the north and in the south."""
+    return [field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,7 +259,7 @@ def _tracks(heaters: Heaters, slots: Slots, technology: Technology, rows: int) -
         groups=len(gaps),
         high_um=slots.upper_y_um - np.where(arm == 1, slots.apart_um, 0.0),
         low_um=slots.upper_y_um - np.where(arm != 0, slots.apart_um, 0.0),
-        pair=slots.pair,
+        power=_bus_power(slots, technology),
         top_um=top,
         bottom_um=bottom,
         free_um=bus_room_um(technology),
@@ -297,6 +302,13 @@ def _tracks(heaters: Heaters, slots: Slots, technology: Technology, rows: int) -
         north=order[ups[order]],
         south=order[~ups[order]],
     )
+
+
+def _bus_power(slots: Slots, technology: Technology) -> Real:
+    """Power of every heater for which its bus is made, as a share of that for pi, shape (H,)."""
+    usual = technology.routing.bus_power
+    power = np.where(slots.source[:, 0] == 1, max(usual, ATTENUATOR_POWER), usual)
+    return np.asarray(power / np.where(slots.pair, 2.0, 1.0))
 
 
 def _from_um(heaters: Heaters, tracks: _Tracks, technology: Technology) -> Real:
@@ -354,8 +366,7 @@ def boxes_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> Real:
         pitch = cells(technology).pitch_um
         ends = ((tracks.north, pitch / 2, 1), (tracks.south, pitch / 2 - plan.rows * pitch, -1))
         for made, (side, base, sign) in zip(plan.escapes, ends, strict=True):
-            x, width = tracks.x_um[side], escape_width_um(tracks.width_um[side], technology)
-            boxes += _escape_boxes(made, x, width, base, sign, technology)
+            boxes += _escape_boxes(made, tracks.x_um[side], base, sign)
     return np.asarray(np.round(np.concatenate(boxes), 6), np.float64)
 
 
@@ -374,13 +385,15 @@ def _escaped(
     pad_of = np.full(len(tracks.x_um), NO_PAD)
     wide = []
     for side, base, sign in ((tracks.north, top, 1), (tracks.south, bottom, -1)):
-        x, width = tracks.x_um[side], escape_width_um(tracks.width_um[side], technology)
+        x, width = tracks.x_um[side], tracks.width_um[side]
         made = escape(technology, x, width, tracks.wide[side], left_um=left_um, right_um=right_um)
         escapes.append(made)
-        half = technology.pads.size_um / 2
+        half, half_x = technology.pads.size_um / 2, made.pad_um / 2
         y = base + sign * made.pad_y_um
         pad_of[side] = np.arange(len(side)) + (len(pads[0]) if pads else 0)
-        pads.append(np.stack([made.pad_x_um - half, y - half, made.pad_x_um + half, y + half], 1))
+        pads.append(
+            np.stack([made.pad_x_um - half_x, y - half, made.pad_x_um + half_x, y + half], 1)
+        )
         wide.append(tracks.wide[side])
     return PadPlan(
         slots=slots,
@@ -396,15 +409,9 @@ def _escaped(
     )
 
 
-def escape_width_um(width_um: Real, technology: Technology) -> Real:
-    """Width of wires between the mesh and their pads, shape (W,): at most a pad's."""
-    return np.minimum(width_um, technology.pads.size_um)
-
-
-def _escape_boxes(
-    made: Escape, x: Real, width: Real, base: float, sign: int, technology: Technology
-) -> list[Real]:
+def _escape_boxes(made: Escape, x: Real, base: float, sign: int) -> list[Real]:
     """From the mesh to the jogs, the jogs, from there to the pads' height, and into them."""
+    width = made.width_um
     half = width / 2
     jog, pad_y = base + sign * made.jog_y_um, base + sign * made.pad_y_um
     zero = np.full(len(x), base)

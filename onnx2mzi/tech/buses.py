@@ -20,10 +20,12 @@ from onnx2mzi.tech.technology import Technology
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
+# Buses are made for this share of the allowed drop: phases differ from what they are made for.
+MARGIN = 0.25
 # What is kept back for the wire from the mesh to the pad, which is not routed yet.
 ESCAPE_UM = 300.0
-# However long that wire, the bus itself may use this share of the allowed drop.
-LEAST_SHARE = 0.25
+# Attenuators turn most light away: their power for which buses are made is at least this share.
+ATTENUATOR_POWER = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,11 +47,9 @@ def allowed_drop_mv(technology: Technology) -> float:
 def needed_um(technology: Technology, current_ma: Real, moment_ma_um: Real) -> Real:
     """Width of a bus, shape (...): `moment_ma_um` is the sum of current times distance."""
     routing = technology.routing
-    allowed = allowed_drop_mv(technology)
     # mA times milliohm is a microvolt.
-    escape = routing.sheet_milliohm * current_ma * ESCAPE_UM / technology.pads.size_um / 1e3
-    left = np.maximum(allowed - escape, LEAST_SHARE * allowed)
-    by_drop = routing.sheet_milliohm * moment_ma_um / 1e3 / left
+    moment = moment_ma_um + current_ma * ESCAPE_UM
+    by_drop = routing.sheet_milliohm * moment / 1e3 / (MARGIN * allowed_drop_mv(technology))
     return np.asarray(np.maximum(current_ma / routing.max_ma_per_um, by_drop))
 
 
@@ -60,23 +60,22 @@ def bus_needs(
     groups: int,
     high_um: Real,
     low_um: Real,
-    pair: Bools,
+    power: Real,
     top_um: float,
     bottom_um: float,
     free_um: float,
 ) -> BusNeeds:
     """The buses of H heaters; `group` (H,) is the bus of each, below `groups`.
 
-    Heaters lie between `low_um` and `high_um` (their arms), those of a `pair` make half of the
-    heat. One exit, sides in turns, where a bus of `free_um` is enough; else the cut that needs
-    the least width. Heaters that could be at one height stay on one part.
+    Heaters lie between `low_um` and `high_um` (their arms); `power` (H,) is theirs as a share of
+    that for pi. One exit, sides in turns, where a bus of `free_um` is enough; else the cut that
+    needs the least width. Heaters that could be at one height stay on one part.
     """
     if len(group) == 0:
         return BusNeeds(np.zeros(groups), np.zeros(groups), np.zeros(0, bool))
     order = np.lexsort((-low_um, -high_um, group))
     g, high, low = group[order], high_um[order], low_um[order]
-    power = technology.routing.bus_power * technology.p_pi_mw * np.where(pair[order], 0.5, 1.0)
-    current = heater_current_ma(power, ohm=technology.heater.ohm)
+    current = heater_current_ma(technology.p_pi_mw * power[order], ohm=technology.heater.ohm)
     first = np.concatenate([[True], g[1:] != g[:-1]])
     starts = first.nonzero()[0]
     last = np.append(first[1:], True)

@@ -191,7 +191,8 @@ def plan_columns(
     room = np.where(crosses, 0.0, sizes.stage_um)
     corridor = np.maximum(corridors_um(technology, theta_heaters, next_phi) - room, 0.0) * present
     phi_um = _sections(technology, sizes, phi_heaters, phi_trims) * present
-    buses = _buses_um(technology, ports, theta_heaters) * (phi_heaters == 0)
+    power = technology.routing.bus_power
+    buses = buses_um(technology, ports, theta_heaters, power) * (phi_heaters == 0)
     if count > 1 and technology.pads.style is PadStyle.EDGE:
         # From one column's theta to the next: signals, and the bus of the next.
         needed = corridors_um(technology, theta_heaters, np.zeros(count))[:-1] + buses[1:]
@@ -221,11 +222,11 @@ def bus_room_um(technology: Technology) -> float:
     return cells(technology).stage_um - 2 * space - 4 * technology.grid_um
 
 
-def _buses_um(technology: Technology, ports: int, heaters: Real) -> Real:
-    """Width of the bus of `heaters` (L,) spread over the rows; 0 for none."""
-    height_um = ports * cells(technology).pitch_um
-    power = technology.routing.bus_power * technology.p_pi_mw
-    current = heaters * heater_current_ma(power, ohm=technology.heater.ohm)
+def buses_um(technology: Technology, rows: int, heaters: Real, power: float) -> Real:
+    """Width of buses of `heaters` (L,) spread over the rows, of this share of the power for pi."""
+    height_um = rows * cells(technology).pitch_um
+    each = heater_current_ma(power * technology.p_pi_mw, ohm=technology.heater.ohm)
+    current = heaters * each
     single = needed_um(technology, current, current * height_um / 2)
     halved = needed_um(technology, current / 2, current / 2 * height_um / 4)
     width = np.where(single <= bus_room_um(technology), single, halved)

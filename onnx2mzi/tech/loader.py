@@ -142,7 +142,9 @@ class _Reader:
     ) -> dict[str, Any]:
         if section not in document:
             raise InputError(
-                f"section [{section}] is missing", where=self.where, hint="every section but [thermal] is needed"
+                f"section [{section}] is missing",
+                where=self.where,
+                hint="every section but [thermal] is needed",
             )
         table = document[section]
         if not isinstance(table, dict):

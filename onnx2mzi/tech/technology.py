@@ -193,7 +193,7 @@ class Routing:
     max_ma_per_um: float = field(metadata=number(1e-3, 1e3, "largest current per width of wire"))
     sheet_milliohm: float = field(metadata=number(0.01, 1e5, "sheet resistance of the wires"))
     max_ir_drop_percent: float = field(
-        default=0.5,
+        default=1.0,
         metadata=number(1e-3, 50, "largest rise of a heater's ground, of its voltage for pi"),
     )
     bus_power: float = field(

@@ -99,7 +99,7 @@ def test_check(cli: Cli, chips: Path) -> None:
     said = cli("check", "exact", "--json")
     assert said.code == 6
     assert json.loads(said.out)["ok"] is False
-    assert said.err.startswith("onnx2mzi: error: exact: 3 of 9 checks failed: files, phases, rew")
+    assert said.err.startswith("onnx2mzi: error: exact: 3 of 10 checks failed: files, phases, re")
 
 
 def test_diff(cli: Cli, chips: Path) -> None:

@@ -54,6 +54,7 @@ def test_a_sound_chip(folder: Path) -> None:
         "rewrite ir": True,
         "rewrite phases": True,
         "rewrite onnx": True,
+        "currents": True,
         "drc": None,
         "lvs": None,
     }
@@ -100,6 +101,7 @@ def test_a_table_of_columns(tiny_onnx: bytes, tmp_path: Path) -> None:
         "onnx": None,
         "rewrite ir": True,
         "rewrite phases{table=columns}": True,
+        "currents": True,
         "drc": None,
         "lvs": None,
     }

@@ -14,6 +14,7 @@ from onnx2mzi.passes.place import Place, die_share, place_program
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.chip import layer_pads, mesh_plan, program_pads, tile_loss_db, tile_pads
+from onnx2mzi.pipeline.electrical import Electrics, layer_electrics
 from onnx2mzi.pipeline.wiring import tile_wiring
 from onnx2mzi.tech import load_technology, technology_names
 from onnx2mzi.tech.geometry import cells, heater_xy
@@ -159,8 +160,11 @@ def test_a_chip_that_fits_no_die_is_told_or_refused(make_program: MakeProgram) -
     small = replace(TECHNOLOGY, die=replace(TECHNOLOGY.die, sizes_um=((1000.0, 500.0),)))
     said: list[str] = []
     Place().run(program, Context(small, log=said.append))
-    assert "fit no die of cornerstone_si220" in said[1]
-    assert "pads" in said[1]
+    told = said[-1]
+    assert "fit no die of cornerstone_si220 (largest: 1 x 0.5 mm)" in told
+    wires = sum(layer_electrics(place_program(program, small), small).values(), Electrics())
+    assert f"{wires.pads} pads" in told
+    assert f"of its {wires.signals} heaters would fit: prune{{target=" in told
     with pytest.raises(FitError, match="fit no die"):
         Place(fit=True).run(program, Context(small))
 
