@@ -15,6 +15,7 @@ from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Host, LinearLayer, TensorSpec
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.backend import Backend, Emission
+from onnx2mzi.train.biases import KEPT
 
 PREFIX = "onnx2mzi/"
 
@@ -53,6 +54,9 @@ def photonic_model(
         _declare(value, spec)
     _replace(graph.input, inputs)
     _replace(graph.output, outputs)
+    first = [tensor for tensor in graph.initializer if tensor.name.startswith(KEPT)]
+    for tensor in first:
+        graph.initializer.remove(tensor)
     for name, array in bindings(layers, matrices).items():
         graph.initializer.append(numpy_helper.from_array(array, name))
     _rename(graph)

@@ -70,15 +70,23 @@ def samples(program: Program, runner: HostRunner, options: Options) -> Samples:
 
 
 def measured(
-    model: bytes | str | Path, result: Result, runner: HostRunner, on: Samples
+    model: bytes | str | Path,
+    result: Result,
+    runner: HostRunner,
+    on: Samples,
+    *,
+    original: HostRunner | None = None,
 ) -> Measured:
-    """Errors of all outputs against the model itself, and both accuracies if there are labels."""
+    """Errors of all outputs against the model itself, and both accuracies if there are labels.
+
+    `original` runs the model's own host graph, where `runner` has another.
+    """
     layers, name = result.program.layers, on.name
     try:
         reference = reference_run(model, on.inputs)
     except InputError:
         # It took the host graph: the file has operators of others, written out in the host.
-        reference = runner.run({}, layers, on.inputs)
+        reference = (original or runner).run({}, layers, on.inputs)
         name = f"{name}, against the standard form of the model"
     chip = runner.run(result.matrices, layers, on.inputs)
     return compared(chip, reference, on.labels, name, _count(on.inputs))

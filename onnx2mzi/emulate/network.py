@@ -1,6 +1,7 @@
 """The network on the user's data: what reaches each layer, and how far a chip is from it."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from onnx2mzi.emulate.accuracy import accuracy, disagreement, relative_error, score_output
 from onnx2mzi.emulate.data import Dataset
 from onnx2mzi.emulate.host import HostRunner
-from onnx2mzi.ir import LinearLayer
+from onnx2mzi.ir import Host, LinearLayer
 from onnx2mzi.physics.arrays import Matrix
 
 Outputs = Mapping[str, np.ndarray]
@@ -46,6 +47,14 @@ class Network:
         if matrices is None:
             matrices = {layer.name: layer.weight for layer in self.layers}
         return self.runner.layer_inputs(matrices, self.layers, (data or self.fit).inputs)
+
+    def on(self, host: Host | None) -> "Network":
+        """The same data and the same original, around another host graph."""
+        if host is None or host is self.runner.host:
+            return self
+        other = copy(self)
+        object.__setattr__(other, "runner", HostRunner(host))
+        return other
 
     @property
     def classifies(self) -> bool:

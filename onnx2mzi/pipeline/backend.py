@@ -10,6 +10,7 @@ from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import MeshTile, Program
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.census import Census
+from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.pipeline.spec import suggestion
 from onnx2mzi.tech import Technology
 
@@ -55,7 +56,9 @@ class Emission:
 
     `matrices` are the layers' realised matrices, `reference` and `exact` each layer's census of
     the textbook chip and of the chip after the lossless passes (empty if they did not run).
-    `numbers` are those of the report (see `summary.report`) where they are known already.
+    `numbers` are those of the report (see `summary.report`) where they are known already;
+    `frontier` are the chips that a search met; `beside` is what the back ends that write into
+    the same folder tell of their files.
     """
 
     program: Program
@@ -68,6 +71,8 @@ class Emission:
     command: str = ""
     seconds: float | None = None
     numbers: Mapping[str, Any] | None = None
+    frontier: tuple[FrontierPoint, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
 
 
 class Backend(ABC):
@@ -80,6 +85,10 @@ class Backend(ABC):
     @abstractmethod
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         """Write into the existing `directory`; return the names of the files written."""
+
+    def told(self, emission: Emission) -> str:
+        """The files that a reader of the report should know of; empty if none."""
+        return ""
 
     def notes(self, emission: Emission) -> Mapping[str, Any]:
         """What the manifest should say of what this back end writes, beside the files' names."""

@@ -7,11 +7,13 @@ algorithm, `effect` is its promise. The manager holds it to that promise on ever
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any, ClassVar
 
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.ir import Program, Stage
 from onnx2mzi.physics.shifter import Passive
+from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.pipeline.kept import Kept
 from onnx2mzi.tech import Technology
 
@@ -75,6 +77,10 @@ def _silent(message: str) -> None:
     return None
 
 
+def _no_point(point: FrontierPoint) -> None:
+    return None
+
+
 def _no_progress(what: str, done: int, total: int) -> None:
     return None
 
@@ -85,7 +91,8 @@ class Context:
 
     `network` runs the program's host graph on the user's data; None without `--data`.
     `kept` has finished work of an interrupted run, if there is any place for such.
-    `log` takes a sentence for the user, `progress` a thing being counted (what, done, total).
+    `log` takes a sentence for the user, `progress` a thing being counted (what, done, total),
+    `point` a chip that a search met. `begun` is the `perf_counter` time of the start.
     """
 
     technology: Technology
@@ -96,6 +103,8 @@ class Context:
     kept: Kept | None = None
     log: Callable[[str], None] = _silent
     progress: Callable[[str, int, int], None] = _no_progress
+    point: Callable[[FrontierPoint], None] = _no_point
+    begun: float = field(default_factory=perf_counter)
 
 
 class Pass(ABC):

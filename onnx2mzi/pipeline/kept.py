@@ -63,11 +63,12 @@ class Kept:
             replace(layer, weight=asked.weight, grids=_alike(layer.grids))
             for layer, asked in zip(made.layers, program.layers, strict=True)
         )
-        return replace(made, layers=layers, host=program.host)
+        return replace(made, layers=layers, host=made.host or program.host)
 
     def keep_program(self, step: str, program: Program, after: Program) -> None:
         """Keep what the pass made of `program`."""
-        self._write(self._name(step, program, program.layers), replace(after, host=None))
+        changed = None if after.host is program.host else after.host
+        self._write(self._name(step, program, program.layers), replace(after, host=changed))
 
     def _name(self, step: str, program: Program, layers: Sequence[LinearLayer]) -> str:
         parts = [step, *program.history, str(program.ports)]

@@ -105,6 +105,9 @@ class Pipeline:
                 instrument.before(at, program)
             lossless = lossless and isinstance(step.effect(program), Exact)
             program, seconds = run_pass(step, program, context, matrices.of)
+            if context.network is not None:
+                # A pass may have trained what is electronic.
+                context = replace(context, network=context.network.on(program.host))
             matrices.forget_others(program)
             record = PassRecord(at.text, seconds, censuses(program, context))
             records.append(record)
@@ -143,7 +146,7 @@ def run_pass(
         effect,
         Computed(program, matrices(program)),
         Computed(after, matrices(after)),
-        network=context.network,
+        network=None if context.network is None else context.network.on(after.host),
         text=text,
     )
     return after, seconds

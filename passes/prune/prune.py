@@ -241,6 +241,7 @@ class Prune(Pass):
     distil: float = option(
         0.5, "training: weight of the original's answers beside the labels", low=0.0, high=1.0
     )
+    biases: bool = option(True, "training: biases are trained as well; they are electronic")
     time_limit: float | None = option(
         None, "training: ends after so long, with the best chip so far", unit="s", low=0.0
     )
@@ -258,7 +259,7 @@ class Prune(Pass):
         if context.network is not None:
             context.log(f"prune: {self.method}, {judged_by(context.network, self)}")
         if self.method in METHODS:
-            return pruned(program, context, self._recipe(program))
+            return pruned(program, context, self._recipe(program, context))
         if self.method in ("truncate", "magnitude"):
             accept = (
                 within_budget(program, self.budget)
@@ -296,7 +297,7 @@ class Prune(Pass):
             ),
         )
 
-    def _recipe(self, program: Program) -> Recipe:
+    def _recipe(self, program: Program, context: Context) -> Recipe:
         reference = sum(
             reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
         )
@@ -313,7 +314,8 @@ class Prune(Pass):
             levels=self.levels,
             l1=self.l1,
             distil=self.distil,
-            time_limit_s=self.time_limit,
+            biases=self.biases,
+            deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
 
     def _by_weights(self, program: Program, context: Context) -> Program:

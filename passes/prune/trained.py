@@ -1,32 +1,40 @@
-"""Between programs and training on phases: what goes in, what comes back, how far it goes.
+"""Methods that train on phases: from a program to a program, as far as a goal says.
 
-The room `onnx2mzi.train` does the work; it is imported here, and only when a method trains.
+The room `onnx2mzi.train` does the work; what needs torch is imported here, and only when a method
+trains.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from time import perf_counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onnx2mzi.emulate.accuracy import accuracy, disagreement
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.errors import UsageError
-from onnx2mzi.ir import MeshTile, Program, TileGrid
+from onnx2mzi.ir import Host, Program
 from onnx2mzi.passes.canonicalize import drawing_rules
-from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.prune.links import readers
-from onnx2mzi.passes.prune.settle import settled_tile
-from onnx2mzi.passes.prune.thetas import RealTile
+from onnx2mzi.passes.prune.starts import program_starts, with_phases, zero_starts
 from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.physics.shifter import power_mw
 from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
+from onnx2mzi.train.biases import with_constants
 from onnx2mzi.train.methods import TABLE
-from onnx2mzi.train.tiles import GridStart, LayerStart, TileStart, near_zero_tile
+from onnx2mzi.train.tiles import LayerStart
+
+if TYPE_CHECKING:
+    from onnx2mzi.train.loop import Trainer
+    from onnx2mzi.train.walk import Point
 
 METHODS = tuple(TABLE)
-# Deviation of phases that start near zero, for narrow tiles; wide ones add up more of them.
-SPREAD_RAD = 0.2
-NARROW = 64
+# Methods that do better from nearly no phases than from those of the decomposition.
+FROM_ZERO = frozenset(METHODS) - {"imp", "han", "slimming", "filter"}
+# Those that need no dense training before.
+WITHOUT_DENSE = ("grow",)
 # Unless said otherwise: epochs, but no fewer steps than these.
 EPOCHS = 10.0
 STEPS = 1200
@@ -34,7 +42,7 @@ STEPS = 1200
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What `prune` says about training; see its options."""
+    """What `prune` says about training; see its options. `deadline` is a `perf_counter` time."""
 
     method: str
     max_drop: float
@@ -48,7 +56,13 @@ class Recipe:
     levels: int
     l1: float
     distil: float
-    time_limit_s: float | None
+    biases: bool
+    deadline: float | None
+
+    @property
+    def from_zero(self) -> bool:
+        """Whether training starts from nearly no phases."""
+        return self.start == "zero" or (self.start == "auto" and self.method in FROM_ZERO)
 
 
 def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
@@ -56,100 +70,148 @@ def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
 
     Raises UsageError without the extra `train` or without data.
     """
-    extra.need(f"prune{{method={recipe.method}}}")
-    network = context.network
-    if network is None:
-        raise UsageError(
-            "trains on phases, which needs samples",
-            where=f"prune{{method={recipe.method}}}",
-            hint="give --data FILE.npz (labels are not needed), or prune{method=obs}",
-        )
-    from onnx2mzi.train.graph import HostGraph
-    from onnx2mzi.train.loop import Settings, Trainer
-    from onnx2mzi.train.methods.base import Objective, Task, method
-    from onnx2mzi.train.network import PhaseNetwork
-    from onnx2mzi.train.samples import aim, samples
-    from onnx2mzi.train.walk import Point, Walk
-
-    begun = perf_counter()
-    asked = {layer.name: layer.weight for layer in network.layers}
-    teacher = network.outputs(asked, network.fit)
-    goal = aim(teacher, distil=recipe.distil)
-    zero = recipe.start == "zero" or (recipe.start == "auto" and recipe.method in _FROM_ZERO)
-    starts = zero_starts(program, network, context.seed) if zero else program_starts(program)
-    host = program.host
-    if host is None:
-        raise UsageError("a program without a host graph cannot be trained", where="prune")
-    model = PhaseNetwork.on_host(starts, HostGraph(host, program.layers))
-    batch, epochs = _sizes(recipe, len(network.fit))
-    trainer = Trainer(
-        model,
-        goal,
-        samples(network.fit, teacher, goal.output),
-        samples(network.held, network.original, goal.output),
-        Settings(lr=recipe.lr, lr_electronic=recipe.lr, batch=batch, seed=context.seed),
-        deadline=None if recipe.time_limit_s is None else begun + recipe.time_limit_s,
-        tell=lambda what, done, total: context.progress(f"prune: {what}", done, total),
-    )
-    rules = drawing_rules(context)
-
-    def written() -> Program:
-        return with_phases(
-            program, trainer.network.starts(), rules, taps=recipe.method == "smartdeal"
-        )
-
-    def told(point: Point) -> None:
-        right = "" if point.accuracy is None else f", {point.accuracy:.2%} right"
-        context.log(
-            f"prune: {point.heaters} heaters, {point.power_rad / np.pi:.1f} P_pi{right}"
-            + ("" if point.kept else " (too bad)")
-        )
-
-    task = Task(
-        epochs=epochs,
-        objective=Objective(recipe.objective),
-        floor=recipe.floor,
-        l1=recipe.l1,
-        levels=recipe.levels,
-        readers=_readers(network, context.seed) if recipe.method == "filter" else {},
-    )
-    walk = Walk(trainer, method(recipe.method), task, told)
-    if zero and recipe.method not in ("grow",):
-        trainer.fit(epochs, what="dense")
-    if recipe.keep is not None:
-        walk.to(recipe.keep)
-        return written()
-
-    def accepted() -> bool:
-        return network.distance(matrices_of(trainer.network)) <= recipe.max_drop
-
-    if not walk.within(accepted):
+    course = Course.of(program, context, recipe)
+    found = course.run()
+    if found is None:
         context.log("prune: training found nothing that keeps the budget; the phases stay")
         return program
-    return written()
+    return found
 
 
-def _sizes(recipe: Recipe, samples: int) -> tuple[int, float]:
-    """Samples a step, and epochs a level."""
-    batch = recipe.batch or min(max(samples // 20, 32), 500)
-    if recipe.epochs is not None:
-        return batch, recipe.epochs
-    return batch, max(EPOCHS, STEPS * batch / max(samples, 1))
+@dataclass(frozen=True, slots=True, eq=False)
+class Course:
+    """One training of a program's layers, and what it leaves."""
+
+    program: Program
+    context: Context
+    recipe: Recipe
+    network: Network
+    host: Host
+    trainer: "Trainer"
+    readers: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, program: Program, context: Context, recipe: Recipe) -> "Course":
+        """Everything that it takes; nothing is trained yet."""
+        where = f"prune{{method={recipe.method}}}"
+        extra.need(where)
+        network, host = context.network, program.host
+        if network is None:
+            raise UsageError(
+                "trains on phases, which needs samples",
+                where=where,
+                hint="give --data FILE.npz (labels are not needed), or prune{method=obs}",
+            )
+        if host is None:
+            raise UsageError("a program without a host graph cannot be trained", where=where)
+        from onnx2mzi.train.graph import HostGraph
+        from onnx2mzi.train.loop import Settings, Trainer
+        from onnx2mzi.train.network import PhaseNetwork
+        from onnx2mzi.train.samples import aim, samples
+
+        asked = {layer.name: layer.weight for layer in network.layers}
+        teacher = network.outputs(asked, network.fit)
+        goal = aim(teacher, distil=recipe.distil)
+        starts: Sequence[LayerStart] = (
+            zero_starts(program, network, context.seed)
+            if recipe.from_zero
+            else program_starts(program)
+        )
+        graph = HostGraph(host, program.layers)
+        model = PhaseNetwork.on_host(starts, graph, train_biases=recipe.biases)
+        batch = recipe.batch or min(max(len(network.fit) // 20, 32), 500)
+        trainer = Trainer(
+            model,
+            goal,
+            samples(network.fit, teacher, goal.output),
+            samples(network.held, network.original, goal.output),
+            Settings(lr=recipe.lr, lr_electronic=recipe.lr, batch=batch, seed=context.seed),
+            deadline=recipe.deadline,
+            tell=lambda what, done, total: context.progress(f"prune: {what}", done, total),
+        )
+        links = _readers(network, context.seed) if recipe.method == "filter" else {}
+        return cls(program, context, recipe, network, host, trainer, links)
+
+    def run(self) -> Program | None:
+        """The program at the goal; None if nothing keeps what may be lost."""
+        from onnx2mzi.train.methods.base import Objective, Task, method
+        from onnx2mzi.train.walk import Walk
+
+        recipe = self.recipe
+        task = Task(
+            epochs=self.epochs,
+            objective=Objective(recipe.objective),
+            floor=recipe.floor,
+            l1=recipe.l1,
+            levels=recipe.levels,
+            readers=self.readers,
+        )
+        walk = Walk(self.trainer, method(recipe.method), task, self._told)
+        if recipe.from_zero and recipe.method not in WITHOUT_DENSE:
+            self.trainer.fit(self.epochs, what="dense")
+        if recipe.keep is not None:
+            walk.to(recipe.keep)
+        elif not walk.within(lambda: self.distance() <= recipe.max_drop):
+            return None
+        return self.written()
+
+    @property
+    def epochs(self) -> float:
+        """Epochs a level."""
+        if self.recipe.epochs is not None:
+            return self.recipe.epochs
+        count = max(len(self.network.fit), 1)
+        return max(EPOCHS, STEPS * self.trainer.settings.batch / count)
+
+    def distance(self) -> float:
+        """How much worse the network is now, on the samples kept back (`Network.distance`)."""
+        return self.network.on(self.host_now()).distance(self.matrices())
+
+    def matrices(self) -> dict[str, Matrix]:
+        """What the layers multiply by now."""
+        import torch
+
+        with torch.no_grad():
+            return {name: w.numpy() for name, w in self.trainer.network.matrices().items()}
+
+    def host_now(self) -> Host:
+        """The host with the biases as they are now."""
+        values = self.trainer.network.constants()
+        return with_constants(self.host, {k: v.detach().numpy() for k, v in values.items()})
+
+    def written(self) -> Program:
+        """The program with the phases and biases as they are now."""
+        rules = drawing_rules(self.context)
+        starts = self.trainer.network.starts()
+        made = with_phases(self.program, starts, rules, taps=self.recipe.method == "smartdeal")
+        return replace(made, host=self.host_now())
+
+    def _told(self, point: "Point") -> None:
+        power = float(power_mw(point.power_rad, p_pi_mw=self.context.technology.p_pi_mw))
+        told(
+            self.context,
+            FrontierPoint(self.recipe.method, point.heaters, power, point.accuracy, point.kept),
+        )
 
 
-# Methods that do better from nearly no phases than from those of the decomposition.
-_FROM_ZERO = (
-    "soft-l1",
-    "grow",
-    "one-cycle",
-    "lth",
-    "colt",
-    "snip",
-    "two-well",
-    "fedtiny",
-    "smartdeal",
-    "cluster",
-)
+def told(context: Context, point: FrontierPoint) -> None:
+    """Note a point of the frontier, and say it."""
+    context.point(point)
+    right = "" if point.right is None else f", {point.right:.2%} right on samples kept back"
+    context.log(
+        f"prune: {point.made_by}: {point.heaters:,} heaters, {point.power_mw:,.0f} mW{right}"
+        + ("" if point.kept else " (loses too much)")
+    )
+
+
+def right_share(network: Network, matrices: dict[str, Matrix]) -> float | None:
+    """Share of right answers on the samples kept back, or of those of the original."""
+    if not network.classifies:
+        return None
+    outputs = network.outputs(matrices, network.held)
+    if network.held.labels is None:
+        return 1.0 - disagreement(outputs, network.original)
+    return accuracy(outputs, np.asarray(network.held.labels))
 
 
 def _readers(network: Network, seed: int) -> dict[str, str]:
@@ -157,119 +219,3 @@ def _readers(network: Network, seed: int) -> dict[str, str]:
     names = [layer.name for layer in network.layers]
     found = readers(network, names, seed)
     return {a: names[b] for a, b in zip(names, found, strict=True) if b is not None}
-
-
-def matrices_of(model: object) -> Mapping[str, Matrix]:
-    """What the layers of a `PhaseNetwork` multiply by now."""
-    import torch
-
-    from onnx2mzi.train.network import PhaseNetwork
-
-    assert isinstance(model, PhaseNetwork)
-    with torch.no_grad():
-        return {name: w.numpy() for name, w in model.matrices().items()}
-
-
-def program_starts(program: Program) -> list[LayerStart]:
-    """The layers of a program with the phases that they have, in the balanced gauge."""
-    found = []
-    for layer in program.layers:
-        grids = tuple(
-            GridStart(
-                grid.rows,
-                grid.columns,
-                tuple(
-                    _tile_start(balanced_tile(tile))
-                    for tile in grid.tiles
-                    if isinstance(tile, MeshTile)
-                ),
-            )
-            for grid in layer.grids
-        )
-        found.append(LayerStart(layer.name, grids, not np.iscomplexobj(layer.weight)))
-    return found
-
-
-def _tile_start(tile: BalancedTile) -> TileStart:
-    """V's output phases of a complex tile are in U's phi already (see `balanced_tile`)."""
-    return TileStart(tile.outputs, tile.inputs, tile.u, tile.amplitude, tile.v, tile.gain)
-
-
-def zero_starts(program: Program, network: Network, seed: int) -> list[LayerStart]:
-    """Layers on the guides of the program's tiles, with phases near zero.
-
-    A nearly heater-free V sends its last guides to the channels, so the inputs that vary most
-    lie there.
-    """
-    rng = np.random.default_rng(seed)
-    inputs = network.layer_inputs()
-    found = []
-    for layer in program.layers:
-        real = not np.iscomplexobj(layer.weight)
-        spread = np.asarray(np.abs(inputs[layer.name]).std(axis=1))
-        grids = []
-        for grid in layer.grids:
-            tiles = []
-            for tile in (t for t in grid.tiles if isinstance(t, MeshTile)):
-                m, n = len(tile.outputs), len(tile.inputs)
-                # Behind a first grid nothing is known of what comes in.
-                known = spread[tile.inputs] if grid is layer.grids[0] else np.zeros(n)
-                order = np.argsort(known, kind="stable")
-                tiles.append(
-                    near_zero_tile(
-                        (m, n),
-                        rank=len(tile.sigma),
-                        norm=tile.gain * float(np.sqrt(len(tile.sigma))) / 2,
-                        real=real,
-                        spread_rad=SPREAD_RAD * float(np.sqrt(min(1.0, NARROW / max(m, n)))),
-                        rng=rng,
-                        inputs=tile.inputs[order],
-                        outputs=tile.outputs,
-                    )
-                )
-            grids.append(GridStart(grid.rows, grid.columns, tuple(tiles)))
-        found.append(LayerStart(layer.name, tuple(grids), real))
-    return found
-
-
-def with_phases(
-    program: Program, starts: Sequence[LayerStart], rules: DrawingRules, *, taps: bool = False
-) -> Program:
-    """The program with meshes of these phases; what is 0 has no heater. With `taps` attenuators
-    are fixed couplers."""
-    grids = {start.name: start.grids for start in starts}
-    return replace(
-        program,
-        layers=tuple(
-            replace(
-                layer,
-                grids=tuple(
-                    TileGrid(
-                        grid.rows,
-                        grid.columns,
-                        tuple(drawn_tile(_balanced(tile, taps), rules) for tile in grid.tiles),
-                    )
-                    for grid in grids[layer.name]
-                ),
-            )
-            for layer in program.layers
-        ),
-    )
-
-
-def _balanced(tile: TileStart, taps: bool) -> BalancedTile:
-    fixed = np.full(len(tile.amplitude), taps, np.uint8)
-    if tile.is_real:
-        real = RealTile(tile.u, tile.gain * tile.amplitude, tile.v)
-        return replace(settled_tile(real, tile.outputs, tile.inputs), taps=fixed)
-    largest = float(tile.amplitude.max(initial=0.0))
-    scale = largest if largest > 0 else 1.0
-    return BalancedTile(
-        outputs=tile.outputs,
-        inputs=tile.inputs,
-        u=tile.u,
-        amplitude=tile.amplitude / scale,
-        v=tile.v,
-        gain=tile.gain * scale,
-        taps=fixed,
-    )

@@ -1,0 +1,143 @@
+"""`prune` with methods that train: what it promises, what it writes, what it tells."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch: Any = pytest.importorskip("torch")
+
+from onnx2mzi.emulate.data import Dataset  # noqa: E402
+from onnx2mzi.emulate.host import HostRunner  # noqa: E402
+from onnx2mzi.emulate.network import Network  # noqa: E402
+from onnx2mzi.emulate.transfer import program_matrices  # noqa: E402
+from onnx2mzi.errors import UsageError  # noqa: E402
+from onnx2mzi.frontend import import_model  # noqa: E402
+from onnx2mzi.ir import Program  # noqa: E402
+from onnx2mzi.ir.verify import verify  # noqa: E402
+from onnx2mzi.passes.canonicalize import Canonicalize, drawing_rules  # noqa: E402
+from onnx2mzi.passes.decompose import Decompose  # noqa: E402
+from onnx2mzi.passes.prune.prune import Prune  # noqa: E402
+from onnx2mzi.passes.prune.starts import program_starts, with_phases, zero_starts  # noqa: E402
+from onnx2mzi.passes.svd import Svd  # noqa: E402
+from onnx2mzi.passes.tile import Tile  # noqa: E402
+from onnx2mzi.physics.shifter import Drive, Passive  # noqa: E402
+from onnx2mzi.pipeline.base import Context  # noqa: E402
+from onnx2mzi.pipeline.census import layer_census  # noqa: E402
+from onnx2mzi.pipeline.frontier import FrontierPoint  # noqa: E402
+from onnx2mzi.pipeline.manager import Pipeline  # noqa: E402
+from onnx2mzi.tech import load_technology  # noqa: E402
+from onnx2mzi.train.biases import original_host  # noqa: E402
+from onnx2mzi.train.graph import HostGraph  # noqa: E402
+from onnx2mzi.train.network import PhaseNetwork  # noqa: E402
+
+
+def context(**more: Any) -> Context:
+    return Context(load_technology("cornerstone_si220"), **more)
+
+
+def active(program: Program) -> int:
+    return sum(layer_census(layer, p_pi_mw=1.0).phases_active for layer in program.layers)
+
+
+@pytest.fixture
+def problem(tiny_onnx: bytes) -> tuple[Program, Network]:
+    """The tiny network on meshes, and inputs with its own answers for labels."""
+    linear = import_model(tiny_onnx, ports=8)
+    assert linear.host is not None
+    program = linear
+    for step in (Tile(), Svd(), Decompose(), Canonicalize()):
+        program = step.run(program, context())
+    runner = HostRunner(linear.host)
+    x = np.random.default_rng(0).standard_normal((600, 6)).astype(np.float32)
+    y = runner.run({}, linear.layers, {"x": x})["y"].argmax(1)
+    data = Dataset({"x": x}, y)
+    halves = data.take(slice(0, None, 2)), data.take(slice(1, None, 2))
+    return program, Network(runner, linear.layers, *halves)
+
+
+@pytest.mark.parametrize("method", ["imp", "soft-l1", "smartdeal", "filter"])
+def test_a_target_is_met_and_the_program_is_what_was_trained(
+    method: str, problem: tuple[Program, Network]
+) -> None:
+    program, network = problem
+    points: list[FrontierPoint] = []
+    step = Prune(method=method, target=0.7, epochs=20, lr=0.03)
+    given = context(network=network, point=points.append)
+    result = Pipeline((step,)).run(program, given)
+    reference = 2 * (6 * 5 + 5 * 4 + 3 * 2) // 2 + 5 * 4 + 8  # U and V of 5 x 6 and 3 x 5.
+    assert active(result.program) <= 0.3 * reference < active(program)
+    assert not verify(result.program)
+    on = network.on(result.program.host)
+    right = 1 - on.distance(program_matrices(result.program))
+    assert points[-1].right == pytest.approx(right, abs=0.02)
+    assert right > 0.6
+
+
+def test_a_budget_is_kept_on_what_was_kept_back(problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    points: list[FrontierPoint] = []
+    step = Prune(method="imp", max_drop=0.05, epochs=10, lr=0.03)
+    given = context(network=network, point=points.append)
+    result = Pipeline((step,)).run(program, given)
+    assert active(result.program) < 0.8 * active(program)
+    assert network.on(result.program.host).distance(result.matrices) <= 0.05
+    assert {point.kept for point in points} == {True, False}
+
+
+def test_biases_are_trained_and_the_model_s_own_are_kept(
+    problem: tuple[Program, Network],
+) -> None:
+    program, network = problem
+    assert program.host is not None
+    step = Prune(method="soft-l1", target=0.7, epochs=5, lr=0.03)
+    after = step.run(program, context(network=network))
+    assert after.host is not None and after.host.model != program.host.model
+    first = original_host(after.host)
+    before = network.outputs({}, network.held)["y"]
+    assert np.allclose(network.on(first).outputs({}, network.held)["y"], before, atol=1e-6)
+    assert not np.allclose(network.on(after.host).outputs({}, network.held)["y"], before, atol=1e-3)
+    still = replace(step, biases=False).run(program, context(network=network))
+    assert still.host is not None and still.host.model == program.host.model
+
+
+@pytest.mark.parametrize("drive", list(Drive))
+def test_programs_become_networks_and_back(drive: Drive, problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    assert program.host is not None
+    technology = replace(load_technology("cornerstone_si220"), drive=drive)
+    rules = drawing_rules(Context(technology, passive=Passive.COMMON))
+    for starts in (program_starts(program), zero_starts(program, network, 0)):
+        model = PhaseNetwork.on_host(starts, HostGraph(program.host, program.layers))
+        rng = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            model.phase += 2.0 * torch.randn(len(model.phase), generator=rng, dtype=torch.float64)
+            model.alive &= torch.rand(len(model.phase), generator=rng) > 0.5
+        model.project()
+        want = {name: w.detach().numpy() for name, w in model.matrices().items()}
+        made = with_phases(program, model.starts(), rules)
+        found = program_matrices(made)
+        for name, w in want.items():
+            np.testing.assert_allclose(found[name], w, atol=1e-9)
+        assert not verify(made)
+        if drive is not Drive.UPPER_ARM:
+            assert active(made) <= model.phases_active
+
+
+def test_without_data_training_is_refused_in_one_line(
+    problem: tuple[Program, Network],
+) -> None:
+    with pytest.raises(UsageError, match="samples") as error:
+        Prune(method="imp").run(problem[0], context())
+    assert "--data" in error.value.hint
+
+
+def test_without_torch_the_remedy_is_told(
+    problem: tuple[Program, Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, network = problem
+    monkeypatch.setattr("onnx2mzi.train.extra.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="PyTorch") as error:
+        Prune(method="imp").run(program, context(network=network))
+    assert "pip install" in error.value.hint
