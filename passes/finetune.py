@@ -15,7 +15,7 @@ import numpy as np
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import Program, Stage
 from onnx2mzi.passes.canonicalize import drawing_rules
-from onnx2mzi.passes.prune.trained import program_starts, with_phases
+from onnx2mzi.passes.prune.starts import program_starts, with_phases
 from onnx2mzi.physics.arrays import Real, within_pi, wrapped
 from onnx2mzi.physics.quantization import DriveCode
 from onnx2mzi.physics.shifter import Drive
