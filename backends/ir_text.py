@@ -14,6 +14,9 @@ class IrText(Backend):
 
     name: ClassVar[str] = "ir"
 
+    def told(self, emission: Emission) -> str:
+        return "program.mzi"
+
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         written = write_mzi(emission.program, directory / "program.mzi")
         return tuple(path.name for path in written)

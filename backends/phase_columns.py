@@ -25,7 +25,15 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.backends.pad_columns import PAD_COLUMNS, SIDES, BlockPads, block_pad_numbers
-from onnx2mzi.backends.phases import ARMS, KINDS, OUT, STATES, PlacedShifters, placed_shifters
+from onnx2mzi.backends.phases import (
+    ARMS,
+    FOLDER,
+    KINDS,
+    OUT,
+    STATES,
+    PlacedShifters,
+    placed_shifters,
+)
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import LinearLayer, MeshTile, Program
 from onnx2mzi.ir.files import read_npz, zip_member
@@ -34,7 +42,6 @@ from onnx2mzi.physics.mzi import coupler
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, pass_phase_rad, power_mw
 from onnx2mzi.tech import Technology
 
-FOLDER = "phases"
 BLOCKS = ("v", "s", "u")
 _SHOWN = 60
 _CHUNK = 1 << 20

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mzi.backends.phase_columns import FOLDER, columns_matrix, iterate_columns
-from onnx2mzi.backends.phases import COLUMNS
+from onnx2mzi.backends.phase_columns import columns_matrix, iterate_columns
+from onnx2mzi.backends.phases import COLUMNS, FOLDER
 from onnx2mzi.emulate.transfer import tile_transfer
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import MeshTile, Program

@@ -54,6 +54,9 @@ COLUMNS = (
     "pad",
     "channel",
 )
+TABLE_FILE = "phases.csv"
+# What becomes of it where it is too long a text.
+FOLDER = "phases"
 # As many rows are about 260 MB of text and 10 s of work.
 CSV_ROWS = 2_000_000
 KINDS = ("theta", "phi", "sigma", "out")
@@ -381,15 +384,18 @@ class Phases(Backend):
             from onnx2mzi.backends.phase_columns import write_columns
 
             return write_columns(emission.program, directory, emission.technology)
-        path = directory / "phases.csv"
+        path = directory / TABLE_FILE
         with path.open("w", encoding="utf-8", newline="") as file:
             write_table(emission.program, file, emission.technology)
         return (path.name,)
 
+    def told(self, emission: Emission) -> str:
+        return f"{FOLDER}/*.npz" if self._columns(emission.program) else TABLE_FILE
+
     def notes(self, emission: Emission) -> dict[str, Any]:
         if not self._columns(emission.program):
             return {}
-        return {"phases": "phases/*.npz", "phases_rows": rows_of(emission.program)}
+        return {"phases": self.told(emission), "phases_rows": rows_of(emission.program)}
 
     def _columns(self, program: Program) -> bool:
         above = self.table is Form.AUTO and rows_of(program) > CSV_ROWS

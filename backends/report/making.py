@@ -14,6 +14,9 @@ ELECTRONIC_ROWS = 200
 
 Row = dict[str, Any]
 
+# What the back ends that write beside the report have, by their names.
+_BESIDE = {"phases": "every phase", "ir": "the program itself"}
+
 
 def passes_section(report: Row) -> Markup | None:
     """The census behind every pass."""
@@ -146,8 +149,13 @@ def method_section(emission: Emission) -> Markup:
             el("div", el("dl", *rows), class_="panel"),
             el(
                 "footer",
-                f"onnx2mzi {__version__}. The numbers are in report.json and layers.csv, every"
-                " phase in phases.csv, the program itself in program.mzi.",
+                f"onnx2mzi {__version__}. The numbers are in report.json and layers.csv"
+                + "".join(
+                    f", {what} in {emission.beside[name]}"
+                    for name, what in _BESIDE.items()
+                    if name in emission.beside
+                )
+                + ".",
             ),
         ]
     )

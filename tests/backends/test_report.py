@@ -12,6 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnx2mzi.backends.gds.backend import Gds
+from onnx2mzi.backends.ir_text import IrText
+from onnx2mzi.backends.phases import Form, Phases
 from onnx2mzi.backends.report import Report
 from onnx2mzi.backends.report import text as say
 from onnx2mzi.backends.report.colour import BINS, bin_phase_rad, phase_bin, phase_colour
@@ -193,6 +196,18 @@ def test_histograms_count_every_heater(make_program: Any) -> None:
     program: Program = make_program(3)
     active = sum(layer_census(layer, 1.0).phases_active for layer in program.layers)
     assert sum(len(phases) for phases in heater_phases(program).values()) == active
+
+
+def test_the_report_names_the_files_that_are_there(make_program: Any) -> None:
+    made = emission(make_program(1))
+    alone = page(made, report(made), tiles_per_layer=1)
+    assert "every phase in" not in alone
+    assert "program.mzi" not in alone
+    for table, file in (("csv", "phases.csv"), ("columns", "phases/*.npz")):
+        phases = Phases(table=Form(table))
+        beside = {"phases": phases.told(made), "ir": IrText().told(made), "gds": Gds().told(made)}
+        text = page(replace(made, beside=beside), report(made), tiles_per_layer=1)
+        assert f"layers.csv, every phase in {file}, the program itself in program.mzi." in text
 
 
 # ---- small parts --------------------------------------------------------------------------
