@@ -26,8 +26,10 @@ from onnx2mzi.ir.verify import verify
 from onnx2mzi.pipeline import summary
 from onnx2mzi.pipeline.backend import Emission
 from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.tech import dump_technology, parse_technology
+from onnx2mzi.train.biases import original_host
 
 Model = str | Path | bytes
 PROGRAM = "program.mzi"
@@ -49,6 +51,7 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
     samples = measure.samples(program, runner, options)
     for note in samples.notes:
         ears.log(note)
+    points: list[FrontierPoint] = []
     context = Context(
         technology=target,
         passive=passive_of(options),
@@ -58,14 +61,17 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
         kept=ears.kept,
         log=ears.log,
         progress=ears.progress,
+        point=points.append,
     )
     result = pipeline.run(program, context, ears.watch)
-    found = measure.measured(model, result, runner, samples)
+    trained = result.program.host is not program.host
+    made = HostRunner(host_of(result.program)) if trained else runner
+    found = measure.measured(model, result, made, samples, original=runner)
     found = with_fabrication(
         found,
         result.program,
         target,
-        runner,
+        made,
         samples,
         seed=options.seed,
         drop=options.max_drop,
@@ -85,6 +91,7 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
             exact=result.exact,
             command=options.command,
             seconds=sum(record.seconds for record in result.passes) if options.timing else None,
+            frontier=tuple(points),
         ),
         {**about(model, options, pipeline), "technology": dump_technology(target)},
     )
@@ -152,6 +159,12 @@ class Compiled:
         """The host graph in onnxruntime."""
         return HostRunner(host_of(self.program))
 
+    @cached_property
+    def _original(self) -> HostRunner:
+        host = host_of(self.program)
+        first = original_host(host)
+        return self.runner if first is host else HostRunner(first)
+
     def run(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of the network with the ideal chip in it, by name.
 
@@ -162,7 +175,7 @@ class Compiled:
 
     def run_original(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs with the matrices that the model asks for."""
-        return self.runner.run({}, self.program.layers, self._named(inputs))
+        return self._original.run({}, self.program.layers, self._named(inputs))
 
     def save(
         self,

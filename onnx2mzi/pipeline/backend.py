@@ -10,6 +10,7 @@ from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import MeshTile, Program
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.census import Census
+from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.pipeline.spec import suggestion
 from onnx2mzi.tech import Technology
 
@@ -56,7 +57,8 @@ class Emission:
     `matrices` are the layers' realised matrices, `reference` and `exact` each layer's census of
     the textbook chip and of the chip after the lossless passes (empty if they did not run).
     `numbers` are those of the report (see `summary.report`) where they are known already;
-    `beside` is what the back ends that write into the same folder tell of their files.
+    `frontier` are the chips that a search met; `beside` is what the back ends that write into
+    the same folder tell of their files.
     """
 
     program: Program
@@ -69,6 +71,7 @@ class Emission:
     command: str = ""
     seconds: float | None = None
     numbers: Mapping[str, Any] | None = None
+    frontier: tuple[FrontierPoint, ...] = ()
     beside: Mapping[str, str] = field(default_factory=dict)
 
 
