@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mzi.backends.phases import FOLDER
 from onnx2mzi.backends.phase_table import TileTable, phase_files, tile_tables
+from onnx2mzi.backends.phases import FOLDER
 from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.output import need_manifest, sha256
 from onnx2mzi.driver.plugins import BACKENDS
