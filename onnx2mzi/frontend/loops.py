@@ -1,24 +1,34 @@
-"""Loops that would never end, or nearly so, refused before anything runs.
+"""Loops that would never end, or nearly so, and huge values in the bodies of nodes: refused
+before anything runs.
 
 Whether a Loop ends by its own condition only shows when it runs; `emulate.session` bounds the
-time that takes.
+time that takes. Shape inference knows nothing of constants around a body.
 """
 
+import math
+
+import numpy as np
 from onnx import GraphProto, NodeProto
 
 from onnx2mzi.errors import InputError
+from onnx2mzi.frontend.attributes import integers
 from onnx2mzi.frontend.fold import Constants
 from onnx2mzi.frontend.names import node_label
+from onnx2mzi.frontend.uses import MOST_ENTRIES
 
 # More iterations, with those of loops within loops, than an inference can be.
 MOST_TRIPS = 1_000_000
 
 
 def check_loops(graph: GraphProto, values: Constants, where: str, trips: int = 1) -> None:
-    """Raises InputError for a Loop that nothing ends before `MOST_TRIPS`."""
+    """Raises InputError for a Loop that nothing ends before `MOST_TRIPS`, and for a constant that
+    blows up to more than `MOST_ENTRIES`."""
     for index, node in enumerate(graph.node):
         total = trips
         label = f"{where}: node '{node_label(node, index)}' ({node.op_type})"
+        entries = _entries(node, values)
+        if entries > MOST_ENTRIES:
+            raise InputError(f"makes {entries:.3g} entries, more than {MOST_ENTRIES}", where=label)
         if node.op_type == "Loop":
             total = trips * _trips(node, values, label)
             if total > MOST_TRIPS:
@@ -71,3 +81,31 @@ def _always(node: NodeProto, body: GraphProto, values: Constants) -> bool:
 def _true(name: str, values: Constants) -> bool:
     value = values.value(name)
     return value is not None and value.size == 1 and bool(value.reshape(-1)[0])
+
+
+def _entries(node: NodeProto, values: Constants) -> float:
+    """How many entries a node makes of constants that are small; 0 for other nodes."""
+    match node.op_type:
+        case "ConstantOfShape":
+            shape = _whole(node, 0, values)
+        case "Expand" | "Tile":
+            # At least: an axis of more than one entry is that much longer.
+            shape = _whole(node, 1, values)
+        case "RandomNormal" | "RandomUniform":
+            shape = integers(node, "shape")
+        case "Range":
+            ends = [values.value(name) for name in node.input]
+            known = [float(end.reshape(-1)[0]) for end in ends if end is not None and end.size == 1]
+            if len(known) != 3 or not np.isfinite(known).all() or not known[2]:
+                return 0.0
+            return (known[1] - known[0]) / known[2]
+        case _:
+            return 0.0
+    return math.prod(float(max(size, 1)) for size in shape or ())
+
+
+def _whole(node: NodeProto, at: int, values: Constants) -> list[int] | None:
+    value = values.value(node.input[at]) if len(node.input) > at else None
+    if value is None or value.dtype.kind != "i":
+        return None
+    return [int(size) for size in value.reshape(-1)]

@@ -88,3 +88,7 @@ def _refuse_huge(graph: GraphProto, inputs: Container[str]) -> None:
                 f"'{value.name}' would have the shape {sizes}, more than {MOST_ENTRIES} entries",
                 hint="give smaller inputs with --input-shape",
             )
+    for node in graph.node:
+        for entry in node.attribute:
+            for inner in (entry.g, *entry.graphs):
+                _refuse_huge(inner, ())

@@ -251,6 +251,13 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "bias rank": (array("b", numbers(1, 1, 5)), "bias 'b'"),
     "kernel bias shape": (array("kb", numbers(3)), "kb"),
     "norm shape": (array("bs", numbers(3)), "onnxruntime"),
+    "norm too long": (
+        lambda model: [array(n, numbers(5))(model) for n in ("bs", "bb", "bm", "bv")] and None,
+        "onnxruntime",
+    ),
+    "norm without mean": (reads("norm", 3, ""), "onnxruntime"),
+    "nan variance": (spoiled("bv", NAN), "NaN"),
+    "norm rank": (array("bm", numbers(1, 4)), "onnxruntime"),
     "weight shape": (array("v", numbers(3, 3)), "onnxruntime"),
     "weight rank": (array("w", numbers(5, 64, 1)), "two dimensions"),
     "gates": (array("lw", numbers(1, 7, 5)), "W has shape"),
@@ -388,9 +395,106 @@ def raw() -> Iterator[Bad]:
         yield Bad(name, data, "")
 
 
+def small(nodes: Sequence[NodeProto], columns: int, **weights: np.ndarray) -> ModelProto:
+    """A model of one input x [N, columns] and one output y."""
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        list(nodes),
+        "net",
+        [value("x", 1, ["N", columns])],
+        [value("y", 1, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def endless(trips: int | None, *inner: NodeProto, **weights: np.ndarray) -> ModelProto:
+    """A Loop that nothing but its trip count ends; `inner` makes z of r in its body."""
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [NODE("MatMul", ["h", "w"], ["r"]), *inner, NODE("Identity", ["going"], ["go"])],
+        "body",
+        [value("i", 7, []), value("going", 9, []), value("h", 1, None)],
+        [value("go", 9, []), value("z" if inner else "r", 1, None)],
+    )
+    loop = NODE("Loop", ["" if trips is None else "trips", "", "x"], ["y"], "loop", body=body)
+    return small([loop], 3, w=numbers(3, 3), trips=np.array(trips or 0, np.int64), **weights)
+
+
+def branch(tensor: TensorProto) -> ModelProto:
+    """A weight `w` [3, 3] in the body of an If."""
+    value = helper.make_tensor_value_info
+    matmul = [NODE("MatMul", ["x", "w"], ["p"])]
+    then = helper.make_graph(matmul, "then", [], [value("p", 1, None)], [tensor])
+    other = helper.make_graph([NODE("Identity", ["x"], ["i"])], "e", [], [value("i", 1, None)])
+    nodes = [
+        NODE("ReduceMax", ["x"], ["m"], keepdims=0),
+        NODE("Cast", ["m"], ["t"], to=9),
+        NODE("If", ["t"], ["y"], "if", then_branch=then, else_branch=other),
+    ]
+    return small(nodes, 3)
+
+
+def outside(location: str, **info: str) -> TensorProto:
+    tensor = TensorProto(name="w", data_type=1, dims=[3, 3])
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": location, **info}.items():
+        tensor.external_data.add(key=key, value=value)
+    return tensor
+
+
+def products(**weights: np.ndarray) -> ModelProto:
+    """A complex product in four real ones."""
+    nodes = [
+        NODE("Split", ["x"], ["a", "b"], axis=1),
+        NODE("Gemm", ["a", "re", "o"], ["p"], "aa"),
+        NODE("Gemm", ["b", "im", "o"], ["q"], "bb"),
+        NODE("Gemm", ["a", "im", "o"], ["r"], "ab"),
+        NODE("Gemm", ["b", "re", "o"], ["s"], "ba"),
+        NODE("Sub", ["p", "q"], ["c"]),
+        NODE("Add", ["r", "s"], ["d"]),
+        NODE("Concat", ["c", "d"], ["y"], axis=1),
+    ]
+    given = {"re": numbers(3, 2), "im": numbers(3, 2) + 1, "o": numbers(2), **weights}
+    return small(nodes, 6, **given)
+
+
+def others() -> Iterator[Bad]:
+    """What is wrong with loops, bodies, complex products and weights behind Split."""
+    blow = (
+        NODE("ConstantOfShape", ["big"], ["boom"]),
+        NODE("ReduceSum", ["boom"], ["rest"], keepdims=0),
+        NODE("Add", ["r", "rest"], ["z"]),
+    )
+    nan, small_nan = numbers(3, 2), numbers(3, 3)
+    nan[0, 0] = small_nan[1, 1] = np.nan
+    split = [NODE("Split", ["both"], ["w", "v"], "cut", axis=1, split=[2, 9]),
+             NODE("MatMul", ["x", "w"], ["y"])]  # fmt: skip
+    pieces = [NODE("Split", ["both", "sizes"], ["w", "v"], "cut", axis=1),
+              NODE("MatMul", ["x", "w"], ["y"])]  # fmt: skip
+    models = {
+        "loop: endless": (endless(None), "never ends"),
+        "loop: long": (endless(10**12), "runs 1000000000000 times"),
+        "loop: longest": (endless((1 << 63) - 1), "times"),
+        "loop: unknown operator": (endless(3, NODE("Relo", ["r"], ["z"])), "Relo"),
+        "loop: bomb": (endless(3, *blow, big=int64(10**6, 10**6)), "entries"),
+        "body: missing data": (branch(outside("gone.bin")), "missing"),
+        "body: data above": (branch(outside("../w.bin")), "no plain file"),
+        "body: data of another length": (branch(outside("w.bin", length="44")), "needs 36"),
+        "body: nan weight": (branch(numpy_helper.from_array(small_nan, "w")), "NaN"),
+        "products: nan": (products(re=nan), "NaN"),
+        "products: bias shape": (products(o=numbers(3)), "bias"),
+        "products: shape": (products(im=numbers(4, 2)), "onnxruntime"),
+        "split: pieces": (small(split, 3, both=numbers(3, 4)), "Split"),
+        "split: sizes": (small(pieces, 3, both=numbers(3, 4), sizes=int64(5, 5)), "Split"),
+    }
+    for name, (model, says) in models.items():
+        yield Bad(name, model.SerializeToString(), says)
+
+
 def all_bad() -> list[Bad]:
     """Every bad file but the one over 2 GB and the links, which `write` adds."""
-    found = list(raw())
+    found = [*raw(), *others()]
     for name, (damage, says) in DAMAGES.items():
         model = good()
         damage(model)

@@ -46,6 +46,7 @@ def bad_files() -> ModuleType:
 def models() -> list[ModelProto]:
     """What is mutated: every kind of operator that the importer knows."""
     found = [bad_files().good(), products(), quantized(), branches()]
+    found += [normalized(), complex_products(), complex_matrices(), loops()]
     sample = Path(__file__).resolve().parents[2] / "samples" / "digits.onnx"
     if sample.is_file():
         found.append(ModelProto.FromString(sample.read_bytes()))
@@ -129,6 +130,116 @@ def branches() -> ModelProto:
     made.functions.append(helper.make_function("mine", "F", ["a", "b"], ["c"], inner, opsets))
     made.opset_import.append(helper.make_opsetid("mine", 1))
     return made
+
+
+def normalized() -> ModelProto:
+    def norm(x: str, y: str, of: str) -> Any:
+        return NODE("BatchNormalization", [x, *(of + part for part in "sbmv")], [y])
+
+    nodes = [
+        NODE("Split", ["both"], ["w", "v"], axis=1),
+        norm("x", "x1", "a"),
+        NODE("Conv", ["x1", "k"], ["c"], group=2),
+        NODE("Transpose", ["c"], ["c1"], perm=[0, 1, 3, 2]),
+        norm("c1", "c2", "a"),
+        NODE("Relu", ["c2"], ["c3"]),
+        norm("c3", "c4", "a"),
+        NODE("Reshape", ["c4", "to"], ["c5"]),
+        NODE("MatMul", ["c5", "w"], ["d"]),
+        NODE("Add", ["d", "e"], ["d1"]),
+        NODE("Unsqueeze", ["d1", "two"], ["d2"]),
+        norm("d2", "d3", "f"),
+        NODE("Squeeze", ["d3", "two"], ["d4"]),
+        NODE("Gemm", ["d4", "v", "e"], ["y0"], transB=1, beta=0.5),
+        norm("y0", "y1", "g"),
+        NODE("Reshape", ["y1", "to2"], ["y2"]),
+        NODE("ConvTranspose", ["y2", "t", "tb"], ["y3"], strides=[2, 1]),
+        norm("y3", "y", "h"),
+    ]
+    weights: dict[str, np.ndarray] = {
+        "both": numbers(16, 6),
+        "k": numbers(4, 2, 2, 2),
+        "to": np.array([0, 16], np.int64),
+        "to2": np.array([-1, 4, 2, 2], np.int64),
+        "two": np.array([2], np.int64),
+        "e": numbers(3),
+        "t": numbers(4, 2, 2, 2),
+        "tb": numbers(2),
+    }
+    for name, channels in (("a", 4), ("f", 3), ("g", 16), ("h", 2)):
+        weights |= {name + part: np.abs(numbers(channels, k)[:, 0]) for k, part in
+                    enumerate("sbmv", 1)}  # fmt: skip
+    weights["e2"] = numbers(16)
+    nodes[13] = NODE("Gemm", ["d4", "v", "e2"], ["y0"], transB=1, beta=0.5)
+    return model(nodes, ["N", 4, 3, 3], weights)
+
+
+def complex_products() -> ModelProto:
+    """Four products, then three, then what is made of complex values."""
+    nodes = [
+        NODE("Split", ["x"], ["a", "b"], axis=1),
+        NODE("MatMul", ["a", "re"], ["p"]),
+        NODE("MatMul", ["b", "im"], ["q"]),
+        NODE("Gemm", ["a", "im", "o"], ["r"]),
+        NODE("Gemm", ["b", "re", "o"], ["s"]),
+        NODE("Sub", ["p", "q"], ["c"]),
+        NODE("Add", ["r", "s"], ["d"]),
+        NODE("Add", ["c", "d"], ["t"]),
+        NODE("MatMul", ["c", "re2"], ["p1"]),
+        NODE("MatMul", ["d", "im2"], ["p2"]),
+        NODE("MatMul", ["t", "both"], ["p3"]),
+        NODE("Sub", ["p1", "p2"], ["e"]),
+        NODE("Sub", ["p3", "p1"], ["f0"]),
+        NODE("Sub", ["f0", "p2"], ["f"]),
+        NODE("Mul", ["e", "e"], ["ee"]),
+        NODE("Pow", ["f", "two"], ["ff"]),
+        NODE("Add", ["ee", "ff"], ["g"]),
+        NODE("Sqrt", ["g"], ["y"]),
+    ]
+    weights = {
+        "re": numbers(3, 4), "im": numbers(3, 4) + 1, "o": numbers(4),
+        "re2": numbers(4, 2), "im2": numbers(4, 2) - 1, "two": np.array(2, np.float32),
+    }  # fmt: skip
+    weights["both"] = weights["re2"] + weights["im2"]
+    return model(nodes, ["N", 6], weights)
+
+
+def complex_matrices() -> ModelProto:
+    """Stacked parts in a convolution, interleaved ones in a product."""
+    re, im = numbers(3, 2, 2, 2), numbers(3, 2, 2, 2) + 1
+    turn = np.array([[[1, 0], [0, 1]], [[0, -1], [1, 0]]], np.float32)
+    cells = np.einsum("mnk,kij->minj", numbers(2, 3, 2), turn).reshape(4, 6)
+    nodes = [
+        NODE("Conv", ["x", "k"], ["c"], pads=[1, 0, 1, 0]),
+        NODE("ReduceMean", ["c"], ["m"], axes=[2, 3], keepdims=0),
+        NODE("Gemm", ["m", "w"], ["y"], transB=1, alpha=0.5),
+    ]
+    kernel = np.concatenate([np.concatenate([re, -im], 1), np.concatenate([im, re], 1)])
+    return model(nodes, ["N", 4, 3, 3], {"k": kernel, "w": cells})
+
+
+def loops() -> ModelProto:
+    value = helper.make_tensor_value_info
+    body = helper.make_graph(
+        [
+            NODE("MatMul", ["h", "w"], ["p"]),
+            NODE("BatchNormalization", ["p", "s", "b", "b", "s"], ["h1"]),
+            NODE("ReduceMax", ["h1"], ["m"], keepdims=0),
+            NODE("Less", ["m", "limit"], ["go"]),
+        ],
+        "body",
+        [value("i", 7, []), value("going", 9, []), value("h", 1, None)],
+        [value("go", 9, []), value("h1", 1, None)],
+        [numpy_helper.from_array(numbers(3, 3), "w")],
+    )
+    weights: dict[str, np.ndarray] = {
+        "trips": np.array(5, np.int64),
+        "yes": np.array(True),
+        "limit": np.array(50, np.float32),
+        "s": np.ones(3, np.float32),
+        "b": numbers(3),
+    }
+    return model([NODE("Loop", ["trips", "yes", "x"], ["y"], body=body)], ["N", 3], weights)
 
 
 # ---- mutations ------------------------------------------------------------------------------
@@ -233,7 +344,8 @@ def finding(data: bytes, whole: bool) -> str:
     try:
         import_model(data)
         if whole:
-            onnx2mzi.compile(data, optimize=0, ports=8)
+            unroll = ["all"] if len(data) % 2 else []
+            onnx2mzi.compile(data, optimize=0, ports=8, unroll=unroll)
     except VerificationError as error:
         return "" if extreme(data) else f"VerificationError: {error}"
     except Onnx2MziError as error:
