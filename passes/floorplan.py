@@ -13,7 +13,6 @@ from enum import StrEnum
 import numpy as np
 
 from onnx2mzi.physics.arrays import Real
-from onnx2mzi.physics.heat import point_response
 from onnx2mzi.physics.stack import ThermalStack
 from onnx2mzi.tech import Technology
 
@@ -131,6 +130,9 @@ def _cost(boxes: Sequence[Box], plan: Plan, warmth: Warmth, objective: Objective
 
 def _warmth(stack: ThermalStack) -> Warmth:
     """The temperature around a point heater, by (x, y)."""
+    # Bessel functions are slow to import, and most chips are packed for area.
+    from onnx2mzi.physics.heat import point_response
+
     nodes = np.log(np.geomspace(1.0, _TABLE_UM, 200))
     found = np.abs(point_response(stack=stack, radius_um=np.exp(nodes)))
     values = np.log(np.maximum(found, 1e-300))
