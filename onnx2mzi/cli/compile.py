@@ -118,6 +118,7 @@ def options_of(arguments: argparse.Namespace, command: str) -> Options:
         passive=arguments.passive,
         budget=arguments.budget,
         max_drop=arguments.max_drop,
+        time_limit=arguments.time_limit,
         strict=arguments.strict,
         seed=arguments.seed,
         workers=cores() if arguments.workers is None else arguments.workers,

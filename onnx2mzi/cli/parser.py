@@ -77,6 +77,15 @@ def number(text: str) -> float:
     return value
 
 
+def duration(text: str) -> float:
+    """`90`, `90s`, `10m` or `1.5h`, in seconds."""
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(text[-1:], 0.0)
+    try:
+        return number(text[:-1] if unit else text) * (unit or 1.0)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no time; write 90s, 10m or 1.5h") from None
+
+
 def whole(text: str) -> int:
     """A whole number, 0 or more."""
     if not text.isascii() or not text.isdigit():
@@ -153,6 +162,12 @@ def _add_accuracy(parser: Parser) -> None:
     add("--test", metavar="X.npz", help="for measuring; default: every second row of --data")
     add("--budget", type=number, metavar="E", help="relative error a layer, without data")
     add("--max-drop", type=fraction, metavar="0.5%", help="largest loss of accuracy; else exit 5")
+    add(
+        "--time-limit",
+        type=duration,
+        metavar="10m",
+        help="training ends so long after the start (s, m, h), with the best chip so far",
+    )
     add("--seed", type=whole, default=0, metavar="N", help="of everything random; default 0")
 
 

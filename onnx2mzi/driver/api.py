@@ -42,6 +42,7 @@ def compile(
     passive: str = "common",
     budget: float | None = None,
     max_drop: float | None = None,
+    time_limit: float | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -57,8 +58,9 @@ def compile(
     `optimize` is a level 0..3, passes as text ("prune,quantize{bits=6}") or objects, completed
     with what they need, or a whole Pipeline, run as it is. `data` is for fitting, `test` for
     measuring (.npz paths or dicts of arrays; labels are `y`). `budget` and `max_drop` are
-    fractions. `unroll` names layers (or "all") that get a chip for every position. `workers` is
-    the number of tiles at a time, and changes nothing else. The chip is emulated and compared
+    fractions; training ends `time_limit` seconds after the start. `unroll` names layers (or
+    "all") that get a chip for every position. `workers` is the number of tiles at a time, and
+    changes nothing else. The chip is emulated and compared
     with the model before it is returned.
 
     Raises onnx2mzi.errors: UsageError (options), InputError (model, data, technology), FitError
@@ -74,6 +76,7 @@ def compile(
         passive=passive,
         budget=budget,
         max_drop=max_drop,
+        time_limit=time_limit,
         input_shapes=input_shapes or {},
         only=only,
         exclude=exclude,

@@ -28,9 +28,10 @@ class Options:
 
     `optimize` is a level, a list of passes (text, or objects) that is completed, or a whole
     `Pipeline`; `passes` is the text of a whole pipeline and overrules it. `max_drop` and
-    `budget` are fractions. With `timing` the report holds seconds, and two runs are no longer
-    the same bytes; the number of `workers` (tiles at a time) changes nothing. `command` is what
-    was typed, for the manifest. Whatever is None is left to the defaults of passes and technology.
+    `budget` are fractions, `time_limit` seconds. With `timing` the report holds seconds, and two
+    runs are no longer the same bytes; the number of `workers` (tiles at a time) changes nothing.
+    `command` is what was typed, for the manifest. Whatever is None is left to the defaults of
+    passes and technology.
     """
 
     optimize: Optimize = DEFAULT_LEVEL
@@ -47,6 +48,7 @@ class Options:
     passive: str | Passive = Passive.COMMON
     budget: float | None = None
     max_drop: float | None = None
+    time_limit: float | None = None
     strict: bool = False
     seed: int = 0
     workers: int = 1
@@ -78,8 +80,13 @@ def pipeline_of(options: Options) -> Pipeline:
     """The whole pipeline, its options settled and its order checked. Raises UsageError."""
     passes = with_options(
         _passes(options),
-        {"mesh": options.mesh, "budget": options.budget, "max_drop": options.max_drop},
-        needed={"mesh": "--mesh", "budget": "--budget"},
+        {
+            "mesh": options.mesh,
+            "budget": options.budget,
+            "max_drop": options.max_drop,
+            "time_limit": options.time_limit,
+        },
+        needed={"mesh": "--mesh", "budget": "--budget", "time_limit": "--time-limit"},
     )
     pipeline = Pipeline(_unrolling(passes, options) if options.unroll else passes)
     pipeline.check()

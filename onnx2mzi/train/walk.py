@@ -56,16 +56,20 @@ class Walk:
         self.method.shrink(self.trainer, self.task, keep)
         self.point(kept=True)
 
-    def within(self, accepted: Callable[[], bool]) -> bool:
+    def within(self, accepted: Callable[[], bool], first: int | None = None) -> bool:
         """As far as `accepted` (asked about the network as it is) allows; whether anything was.
 
         Levels in equal ratios until one fails, then between the last two. The network is left
-        at the best level accepted.
+        at the best level accepted. With `first` that is the first level.
         """
         trainer = self.trainer
-        best = _snapshot(trainer) if accepted() else None
+        best: Snapshot | None = None
         high = trainer.network.phases_active
-        self.point(kept=best is not None)
+        if first is not None and first < high:
+            high = round(first / SHARE)
+        else:
+            best = _snapshot(trainer) if accepted() else None
+            self.point(kept=best is not None)
         least = max(round(FEWEST * len(trainer.network.phase)), 1)
         low = 0
         while high * SHARE > least and not trainer.expired:

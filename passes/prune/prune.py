@@ -31,6 +31,7 @@ from onnx2mzi.passes.prune.baselines import (
 from onnx2mzi.passes.prune.bounded import nearest_thinned
 from onnx2mzi.passes.prune.fitting import Goal, acceptable, fit
 from onnx2mzi.passes.prune.moments import plain
+from onnx2mzi.passes.prune.searched import searched
 from onnx2mzi.passes.prune.split import Sheet, sheets
 from onnx2mzi.passes.prune.thinning import product
 from onnx2mzi.passes.prune.trained import METHODS, Recipe, pruned
@@ -186,8 +187,9 @@ class Prune(Pass):
     method: str = option(
         "obs",
         "obs: ports, rank and single phases, compensated; ports: without single phases (faster); "
-        "truncate, magnitude: plain baselines; the others train on phases (extra train, --data)",
-        choices=("obs", "ports", "truncate", "magnitude", *METHODS),
+        "truncate, magnitude: plain baselines; search: several trainings, the best chip; the "
+        "others train on phases (extra train, --data)",
+        choices=("obs", "ports", "truncate", "magnitude", *METHODS, "search"),
     )
     max_drop: float = option(
         0.005,
@@ -243,12 +245,17 @@ class Prune(Pass):
     )
     biases: bool = option(True, "training: biases are trained as well; they are electronic")
     time_limit: float | None = option(
-        None, "training: ends after so long, with the best chip so far", unit="s", low=0.0
+        None,
+        "training: ends so long after the start of the compile, with the best chip so far",
+        unit="s",
+        low=0.0,
     )
 
     def effect(self, program: Program) -> Effect:
         if self.method in METHODS:
             return BoundedDrop(1.0 if self.target else self.max_drop)
+        if self.method == "search":
+            return Budgeted(error=0.0, drop=self.max_drop)
         return Budgeted(error=self.budget, drop=1.0 if self.target else self.max_drop)
 
     def run(self, program: Program, context: Context) -> Program:
@@ -258,6 +265,8 @@ class Prune(Pass):
         rules = drawing_rules(context)
         if context.network is not None:
             context.log(f"prune: {self.method}, {judged_by(context.network, self)}")
+        if self.method == "search":
+            return searched(program, context, self._recipe(program, context))
         if self.method in METHODS:
             return pruned(program, context, self._recipe(program, context))
         if self.method in ("truncate", "magnitude"):

@@ -42,7 +42,8 @@ STEPS = 1200
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What `prune` says about training; see its options. `deadline` is a `perf_counter` time."""
+    """What `prune` says about training; see its options. `deadline` is a `perf_counter` time,
+    `first` the number of heaters that a walk tries first."""
 
     method: str
     max_drop: float
@@ -58,6 +59,7 @@ class Recipe:
     distil: float
     biases: bool
     deadline: float | None
+    first: int | None = None
 
     @property
     def from_zero(self) -> bool:
@@ -151,7 +153,7 @@ class Course:
             self.trainer.fit(self.epochs, what="dense")
         if recipe.keep is not None:
             walk.to(recipe.keep)
-        elif not walk.within(lambda: self.distance() <= recipe.max_drop):
+        elif not walk.within(lambda: self.distance() <= recipe.max_drop, recipe.first):
             return None
         return self.written()
 
@@ -164,8 +166,18 @@ class Course:
         return max(EPOCHS, STEPS * self.trainer.settings.batch / count)
 
     def distance(self) -> float:
-        """How much worse the network is now, on the samples kept back (`Network.distance`)."""
-        return self.network.on(self.host_now()).distance(self.matrices())
+        """How much worse the network is now, on the samples kept back (`Network.distance`).
+
+        One standard error of it is added: of many chips one is accepted, and few samples flatter
+        the one that is lucky on them.
+        """
+        network, matrices = self.network.on(self.host_now()), self.matrices()
+        found = network.distance(matrices)
+        if not network.classifies:
+            return found
+        outputs = network.outputs(matrices, network.held)
+        changed = disagreement(outputs, network.original)
+        return found + float(np.sqrt(changed * (1 - changed) / max(len(network.held), 1)))
 
     def matrices(self) -> dict[str, Matrix]:
         """What the layers multiply by now."""

@@ -1,0 +1,82 @@
+"""Method `search`: several trainings from several starts, the cheapest chip that keeps the budget.
+
+Starts, in this order: the program as the passes before left it (exact forms, ports and rank gone,
+single phases thinned), then nearly no phases on the same guides. Each training walks towards
+fewer heaters until too much is lost; when the time is up the best chip so far stands.
+"""
+
+from dataclasses import replace
+from time import perf_counter
+
+from onnx2mzi.emulate.transfer import program_matrices
+from onnx2mzi.errors import InputError
+from onnx2mzi.ir import Program
+from onnx2mzi.passes.prune.trained import Course, Recipe, right_share, told
+from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.census import Census, layer_census
+from onnx2mzi.pipeline.frontier import FrontierPoint
+from onnx2mzi.train import extra
+
+# Methods and what they start from.
+TRIES = (("soft-l1", "program"), ("soft-l1", "zero"), ("grow", "zero"))
+# Of the time that is left, what a training but the last may take.
+SHARE = 0.5
+# What a further start has to save.
+CHEAPER = 0.85
+# Without a limit of the user's.
+DEFAULT_S = 1800.0
+
+
+def searched(program: Program, context: Context, recipe: Recipe) -> Program:
+    """The cheapest program that was found; `program` if that is, or if nothing can be trained."""
+    network = context.network
+    if network is None or program.host is None:
+        context.log("prune: search trains on samples, and there are none (--data): phases stay")
+        return program
+    if not extra.there():
+        context.log(f"prune: search needs PyTorch ({extra.REMEDY}): phases stay")
+        return program
+    deadline = recipe.deadline or perf_counter() + DEFAULT_S
+    best, least = program, census(program, context)
+    matrices = program_matrices(program)
+    kept = network.on(program.host).distance(matrices) <= recipe.max_drop
+    right = right_share(network, matrices)
+    told(context, FrontierPoint("before training", *_numbers(least), right, kept))
+    for at, (name, start) in enumerate(TRIES):
+        now = perf_counter()
+        if now >= deadline:
+            context.log("prune: the time is up; the best chip so far stands")
+            break
+        until = deadline if at == len(TRIES) - 1 else now + SHARE * (deadline - now)
+        # From nearly none, only what beats the best is worth while.
+        first = round(CHEAPER * least.phases_active) if start == "zero" else None
+        try:
+            course = Course.of(
+                program,
+                context,
+                replace(recipe, method=name, start=start, deadline=until, first=first),
+            )
+            found = course.run()
+        except InputError as error:
+            context.log(f"prune: search ends: {error}")
+            break
+        if found is None:
+            continue
+        there = census(found, context)
+        if _cost(there, recipe) < _cost(least, recipe):
+            best, least = found, there
+    return best
+
+
+def census(program: Program, context: Context) -> Census:
+    """Of all layers."""
+    p_pi_mw = context.technology.p_pi_mw
+    return sum((layer_census(layer, p_pi_mw) for layer in program.layers), Census())
+
+
+def _numbers(found: Census) -> tuple[int, float]:
+    return found.phases_active, found.power_mw
+
+
+def _cost(found: Census, recipe: Recipe) -> float:
+    return found.power_mw if recipe.objective == "power" else found.phases_active
