@@ -22,7 +22,7 @@ REACH_UM = 0.5
 # A guide's area must be its length times its width: slanted sides are rounded to the grid.
 AREA_SHARE = 0.01
 AREA_UM = 0.02
-SOUND = "sound"
+SOUND, X, Y = "sound", "x", "y"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,8 @@ def _maker(db: Any, kind: Kind, bodies: Bodies) -> Any:
                 self.define_layer(layer, layer)
             made = db.DeviceClass()
             self.name = made.name = str(kind)
-            made.add_parameter(db.DeviceParameterDefinition(SOUND, SOUND))
+            for parameter in (SOUND, X, Y):
+                made.add_parameter(db.DeviceParameterDefinition(parameter, parameter))
             for name in terminals:
                 made.add_terminal(db.DeviceTerminalDefinition(name, name))
             self.register_device_class(made)
@@ -160,6 +161,8 @@ def _maker(db: Any, kind: Kind, bodies: Bodies) -> Any:
             box, own = mark.bbox(), db.Region(mark)
             device = self.create_device()
             device.set_parameter(SOUND, float(bodies.sound(kind, mark, inside & own)))
+            device.set_parameter(X, (box.left + box.right) / 2 * bodies.dbu)
+            device.set_parameter(Y, (box.bottom + box.top) / 2 * bodies.dbu)
             middle = box.center().x
 
             def side(shape: Any) -> tuple[bool, int]:
@@ -194,11 +197,13 @@ def _collected(l2n: Any, top: str, guides: Any, technology: Technology, dbu: flo
     slanted: dict[int, int] = {}
     for device in circuit.each_device():
         nets = [device.net_for_terminal(k) for k in range(4)]
-        place = device.trans.disp
         a, b, c, d = (int(net.cluster_id) if net else 0 for net in nets)
         kind = Kind(device.device_class().name)
         sound = bool(device.parameter(SOUND))
-        devices.append(Device(kind, place.x, place.y, (a, b, c, d), sound))
+        # Clusters of shapes that look alike are one, moved about.
+        moved = device.trans.disp
+        x_um, y_um = moved.x + device.parameter(X), moved.y + device.parameter(Y)
+        devices.append(Device(kind, x_um, y_um, (a, b, c, d), sound))
         if kind is Kind.CROSSING:
             for end in (a, b, c, d):
                 slanted[end] = slanted.get(end, 0) + 1

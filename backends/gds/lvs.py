@@ -7,7 +7,7 @@ On the way every guide's length is compared with the design's, and those of ever
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,11 +57,18 @@ def compare_layout(path: Path, program: Program, technology: Technology) -> Comp
     return compare_circuit(extract(path, technology), program, technology)
 
 
-def compare_circuit(found: Extracted, program: Program, technology: Technology) -> Comparison:
-    """Every difference between an extracted circuit and a placed program."""
+def compare_circuit(
+    found: Extracted,
+    program: Program,
+    technology: Technology,
+    layers: Container[str] | None = None,
+) -> Comparison:
+    """Every difference between an extracted circuit and a placed program, or `layers` of it."""
     walk = _Walk(found)
     placed = placed_blocks(program)
     for number, layer, grid, index, tile in numbered_tiles(program):
+        if layers is not None and layer not in layers:
+            continue
         places = placed[layer, grid, index]
         pads = wired_pads(tile, places, technology, number)
         width_um = program.placement.width_um if program.placement else 0.0

@@ -58,23 +58,17 @@ def check(directory: Path) -> list[Finding]:
 
 
 def layout_findings(directory: Path, chip: Compiled) -> list[Finding]:
-    """Design rules and circuit of design.gds; the violations are written beside the folder."""
+    """The checks of design.gds; violations of rules are written beside the folder."""
     # KLayout and the layout's code are imported with this check only.
-    from onnx2mzi.driver import layout
+    from onnx2mzi.driver.layout import MARKERS_FILE, LayoutCheck
 
-    if why := layout.skipped(directory):
-        return [Finding("drc", None, why), Finding("lvs", None, why)]
-    technology, program = chip.emission.technology, chip.program
     # Not into the folder: its files are those of the manifest.
-    report = directory.resolve().with_name(f"{directory.resolve().name}_{layout.MARKERS_FILE}")
+    report = directory.resolve().with_name(f"{directory.resolve().name}_{MARKERS_FILE}")
 
-    def rules() -> Finding:
-        return Finding("drc", *layout.rules_verdict(directory, technology, report))
+    def finding(name: str, verdict: Callable[[], tuple[bool | None, str]]) -> Finding:
+        return _guarded(name, lambda: Finding(name, *verdict()))
 
-    def circuit() -> Finding:
-        return Finding("lvs", *layout.circuit_verdict(directory, program, technology))
-
-    return [_guarded("drc", rules), _guarded("lvs", circuit)]
+    return [finding(*one) for one in LayoutCheck(directory, chip, report).verdicts()]
 
 
 def _currents(chip: Compiled) -> Finding:

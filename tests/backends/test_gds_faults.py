@@ -9,8 +9,13 @@ import numpy as np
 import pytest
 
 from onnx2mzi.backends.gds import write_gds
+from onnx2mzi.backends.gds.curves import ribbon
+from onnx2mzi.backends.phase_table import PhaseRow, read_phases
+from onnx2mzi.backends.phases import write_table
+from onnx2mzi.emulate.transfer import tile_transfer
 from onnx2mzi.ir import (
     Attenuators,
+    DenseTile,
     LinearLayer,
     Loc,
     Mesh,
@@ -23,11 +28,14 @@ from onnx2mzi.ir import (
 from onnx2mzi.kernels import clements_layout
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.shifter import Drive, ShifterState
-from onnx2mzi.tech import PadStyle, load_technology
+from onnx2mzi.tech import PadStyle, Technology, load_technology
+from onnx2mzi.tech.geometry import heated_um
 
 db: Any = pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
 
 from onnx2mzi.backends.gds.drc import check_rules  # noqa: E402
+from onnx2mzi.backends.gds.extraction import extract  # noqa: E402
+from onnx2mzi.backends.gds.loop import rebuild  # noqa: E402
 from onnx2mzi.backends.gds.lvs import compare_layout  # noqa: E402
 
 MakeProgram = Callable[..., Program]
@@ -73,8 +81,9 @@ def test_sound_chips_are_clean(name: str, pruned: float, drive: Drive, tmp_path:
     assert found.total == 0
     assert not (tmp_path / "drc.lyrdb").exists()
     circuit = compare_layout(tmp_path / "design.gds", program, technology)
-    assert circuit.differences == ()
+    assert circuit.differences == circuit.paths == ()
     assert circuit.heaters > 0
+    assert 0 < circuit.guide_um < 0.005
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -86,7 +95,30 @@ def test_random_chips_are_clean(
     program = place_program(make_program(seed, drive=Drive.ARM_CHOICE), technology)
     write_gds(program, technology, tmp_path)
     assert check_rules(tmp_path / "design.gds", technology).total == 0
-    assert compare_layout(tmp_path / "design.gds", program, technology).differences == ()
+    circuit = compare_layout(tmp_path / "design.gds", program, technology)
+    assert circuit.differences == circuit.paths == ()
+    found = extract(tmp_path / "design.gds", technology)
+    again = rebuild(found, table_rows(program, technology, tmp_path), program, technology)
+    assert again.problems == ()
+    for layer, other, drawn in zip(
+        program.layers, again.designed.layers, again.drawn.layers, strict=True
+    ):
+        for grid, g, h in zip(layer.grids, other.grids, drawn.grids, strict=True):
+            for tile, made, dense in zip(grid.tiles, g.tiles, h.tiles, strict=True):
+                assert isinstance(tile, MeshTile)
+                assert isinstance(made, MeshTile)
+                assert isinstance(dense, DenseTile)
+                asked = tile_transfer(tile)
+                assert made.u.column.tolist() == tile.u.column.tolist()
+                assert np.abs(tile_transfer(made) - asked).max(initial=0) < 1e-12 * tile.gain
+                # 20 nm of guide are 0.2 rad.
+                assert np.abs(dense.weight - asked).max(initial=0) <= 0.05 * tile.gain
+
+
+def table_rows(program: Program, technology: Technology, folder: Path) -> tuple[PhaseRow, ...]:
+    with (folder / "phases.csv").open("w", encoding="utf-8", newline="") as file:
+        write_table(program, file, technology)
+    return read_phases(folder / "phases.csv")
 
 
 @pytest.mark.parametrize("drive", Drive)
@@ -220,6 +252,40 @@ def offset_10_nm(layout: Any) -> None:
     instance.transform(db.DTrans(db.DVector(0, 0.010)))
 
 
+def cut_below_mark(layout: Any) -> None:
+    """1 um in the middle of every heater's guide is taken away: no pin is near."""
+    shapes = layout.cell("HEATER").shapes(layout.layer(*TECHNOLOGY.layers.core))
+    middle = db.Region(shapes).bbox().center().x
+    left = db.Region(shapes) - db.Region(db.Box(middle - 500, -5000, middle + 500, 5000))
+    shapes.clear()
+    shapes.insert(left)
+
+
+def crossing_10_nm(layout: Any) -> None:
+    """A crossing beside its guides, which no pin is near."""
+    _, instance = cells_named(layout, "CROSSING")[0]
+    instance.transform(db.DTrans(db.DVector(0, 0.010)))
+
+
+def arm_30_nm(layout: Any) -> None:
+    """One straight arm takes a detour of 30 nm, so gently that every rule is kept."""
+    layer = layout.layer(*TECHNOLOGY.layers.core)
+    shapes, guide = next(
+        (cell.shapes(layer), shape)
+        for cell in layout.each_cell()
+        if cell.name.startswith("MZI_")
+        for shape in cell.shapes(layer).each(db.Shapes.SBoxes | db.Shapes.SPolygons)
+        if shape.bbox().width() == round(heated_um(TECHNOLOGY) / layout.dbu)
+    )
+    box = guide.dbbox()
+    rise = np.sqrt(0.030 * box.width() / 2)
+    line = np.array([(box.left, 0), (box.center().x, rise), (box.right, 0)])
+    line[:, 1] += box.center().y
+    detour = ribbon(line, TECHNOLOGY.guide.width_um)
+    guide.delete()
+    shapes.insert(db.DPolygon([db.DPoint(x, y) for x, y in detour.tolist()]))
+
+
 def narrow_wire(layout: Any) -> None:
     """A stray wire below the rule's width."""
     shape = db.Box(-1500, -50000, 0, -20000)
@@ -238,6 +304,9 @@ def narrow_wire(layout: Any) -> None:
         (swapped_pads, "", "is between"),
         (offset_10_nm, "pin.guide", ""),
         (narrow_wire, "metal.width", ""),
+        (cut_below_mark, "", "is not what the technology draws"),
+        (crossing_10_nm, "", "is not what the technology draws"),
+        (arm_30_nm, "", "um long, not"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
@@ -260,7 +329,8 @@ def test_planted_faults_are_found(
         assert found.counts[rules] > 0
         assert rules in found.first
         assert f"<name>{rules}</name>" in report.read_text()
-    differences = compare_layout(path, program, TECHNOLOGY).differences
+    compared = compare_layout(path, program, TECHNOLOGY)
+    differences = compared.differences + compared.paths
     if circuit:
         assert any(circuit in text for text in differences), differences
     assert found.total or differences

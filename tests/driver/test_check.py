@@ -15,6 +15,7 @@ from onnx2mzi.ir.files import read_npz, write_npz
 from onnx2mzi.physics.shifter import ShifterState
 
 EMIT = "ir,phases,onnx,report"
+LAYOUT = ("drc", "lvs", "paths", "loop")
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,8 @@ def test_a_sound_chip(folder: Path) -> None:
         "currents": True,
         "drc": None,
         "lvs": None,
+        "paths": None,
+        "loop": None,
     }
 
 
@@ -104,6 +107,8 @@ def test_a_table_of_columns(tiny_onnx: bytes, tmp_path: Path) -> None:
         "currents": True,
         "drc": None,
         "lvs": None,
+        "paths": None,
+        "loop": None,
     }
     path = folder / "phases" / "1_fc2.npz"
     arrays = read_npz(path)
@@ -164,11 +169,38 @@ def test_run_on_data(folders: Path, tmp_path: Path) -> None:
 def test_the_layout_is_checked(tiny_onnx: bytes, tmp_path: Path) -> None:
     pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
     onnx2mzi.compile(tiny_onnx, ports=4).save(tmp_path / "chip", emit="ir,phases,gds")
-    found = verdicts(tmp_path / "chip")
-    assert found["drc"] is found["lvs"] is True
+    found = {finding.name: finding for finding in check(tmp_path / "chip")}
+    assert all(found[name].ok for name in LAYOUT)
+    assert "give the chip's outputs to" in found["loop"].message
+    assert " nm" in found["paths"].message
     (tmp_path / "chip" / "design.gds").write_bytes(b"nothing")
+    after = verdicts(tmp_path / "chip")
+    assert [after[name] for name in LAYOUT] == [False] * 4
+
+
+def test_one_layer_that_is_drawn_is_checked_alone(tiny_onnx: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
+    emit = "ir,phases,gds{layers=fc2}"
+    onnx2mzi.compile(tiny_onnx, ports=4).save(tmp_path / "chip", emit=emit)
     found = verdicts(tmp_path / "chip")
-    assert found["drc"] is found["lvs"] is False
+    assert all(found[name] for name in LAYOUT)
+
+
+def test_pads_that_the_table_confuses_are_found(tiny_onnx: bytes, tmp_path: Path) -> None:
+    pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
+    folder = tmp_path / "chip"
+    onnx2mzi.compile(tiny_onnx, ports=4).save(folder, emit="ir,phases,gds")
+    path = folder / "phases.csv"
+    lines = [line.split(",") for line in path.read_text().splitlines()]
+    pad = lines[0].index("pad")
+    a, b = [line for line in lines[1:] if line[pad]][:2]
+    a[pad], b[pad] = b[pad], a[pad]
+    path.write_text("\n".join(",".join(line) for line in lines) + "\n")
+    found = {finding.name: finding for finding in check(folder)}
+    # The matrices that follow from the rows alone are right.
+    assert found["phases"].ok is found["lvs"].ok is True
+    assert found["loop"].ok is False
+    assert "drives the heater at" in found["loop"].message
 
 
 def test_without_klayout_the_layout_is_not_passed(
@@ -177,6 +209,6 @@ def test_without_klayout_the_layout_is_not_passed(
     monkeypatch.setattr("onnx2mzi.driver.layout.find_spec", lambda name: None)
     onnx2mzi.compile(tiny_onnx, ports=4).save(tmp_path / "chip", emit="ir,gds")
     findings = {finding.name: finding for finding in check(tmp_path / "chip")}
-    for name in ("drc", "lvs"):
+    for name in LAYOUT:
         assert findings[name].ok is None
         assert "pip install" in findings[name].message
