@@ -21,8 +21,9 @@ from onnx2mzi.frontend.names import node_label
 from onnx2mzi.frontend.validate import captured
 from onnx2mzi.physics.arrays import Real
 
-# A sum of more products than this is no complex product.
+# A sum of more products, or by more nodes, than this is no complex product.
 _MOST_TERMS = 4
+_MOST_NODES = 32
 # Split of this opset must be told into how many.
 _COUNTED_OPSET = 18
 # Weights that are sums of others were rounded so often, at most.
@@ -124,9 +125,10 @@ class Combiner:
         """Sums of products of the same vectors, the largest sums first."""
         groups: dict[tuple[frozenset[str], tuple[str, ...]], list[_Sum]] = {}
         for node in self._nodes:
-            if node.op_type in ("Add", "Sub") and len(node.output) == 1:
+            # In order, so that no chain of sums is followed twice, or deeply.
+            if node.op_type in ("Add", "Sub", "Neg") and len(node.output) == 1:
                 found = self._sum(node.output[0])
-                if found is not None and len(found.terms) > 1:
+                if found is not None and len(found.terms) > 1 and node.op_type != "Neg":
                     key = self._bases(found), found.terms[0][1].kind
                     if key[0]:
                         groups.setdefault(key, []).append(found)
@@ -394,7 +396,8 @@ def _joined(node: NodeProto, parts: Sequence[tuple[int, _Sum]]) -> _Sum | None:
             kinds.add((product.kind, product.weight.shape, product.dtype))
         offset = sign * part.offset + (0.0 if offset is None else offset)
     left = tuple(term for term in terms.values() if term[0])
-    if len(kinds) != 1 or not 0 < len(left) <= _MOST_TERMS or offset is None:
+    few = 0 < len(left) <= _MOST_TERMS and len(nodes) <= _MOST_NODES
+    if len(kinds) != 1 or not few or offset is None:
         return None
     return _Sum(left, offset, tuple(nodes.values()))
 
