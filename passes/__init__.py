@@ -6,10 +6,12 @@ TABLE: dict[str, str] = {
     "decompose": "onnx2mzi.passes.decompose:Decompose",
     "canonicalize": "onnx2mzi.passes.canonicalize:Canonicalize",
     "prune": "onnx2mzi.passes.prune.prune:Prune",
+    "compact": "onnx2mzi.passes.compact:Compact",
     "trim": "onnx2mzi.passes.trim:Trim",
     "finetune": "onnx2mzi.passes.finetune:Finetune",
     "quantize": "onnx2mzi.passes.quantize:Quantize",
     "unroll": "onnx2mzi.passes.unroll:Unroll",
+    "cool": "onnx2mzi.passes.cool:Cool",
     "place": "onnx2mzi.passes.place:Place",
     "compensate": "onnx2mzi.passes.compensate:Compensate",
 }

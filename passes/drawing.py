@@ -1,5 +1,6 @@
 """Between a tile in the balanced gauge, where passes think, and the tile as it is drawn."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -63,17 +64,24 @@ class DrawingRules:
 Trims = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
 
 
-def drawn_tile(tile: BalancedTile, rules: DrawingRules, *, trims: Trims | None = None) -> MeshTile:
+def drawn_tile(
+    tile: BalancedTile,
+    rules: DrawingRules,
+    *,
+    trims: Trims | None = None,
+    realise: Callable[..., Realised] = realised,
+) -> MeshTile:
     """The tile with the phases that make its balanced meshes, light followed from V to U.
 
-    `trims` are the MZIs of V and of U whose phi is a heater whatever it has to make.
+    `trims` are the MZIs of V and of U whose phi is a heater whatever it has to make; `realise`
+    is `realised`, or does the same at other costs.
 
     V's output phases and the attenuators' go into U's phi; U's are read electronically, or
     become `out` shifters where detection does not allow that.
     """
     tile = _without_real_signs(tile)
     channels = len(tile.amplitude)
-    v = realised(
+    v = realise(
         tile.v,
         drive=rules.drive,
         passive=rules.passive,
@@ -85,7 +93,7 @@ def drawn_tile(tile: BalancedTile, rules: DrawingRules, *, trims: Trims | None =
     state = settled_state(theta, compensates=tile.taps, passive=rules.passive)
     sigma = Attenuators(theta, state, rules.drive)
     lit = np.arange(tile.u.ports) < channels
-    u = realised(
+    u = realise(
         tile.u,
         drive=rules.drive,
         passive=rules.passive,

@@ -20,6 +20,7 @@ from onnx2mzi.emulate.heated import HeatResponse
 from onnx2mzi.physics.arrays import Real
 
 _SHARES = (1.0, 0.5, 0.25, 0.1, 0.03)
+_TRIALS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class Caution:
 
     random: float = 0.1
     systematic: float = 0.1
-    ridge: float = 1e-5
+    ridge: float = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,23 +92,48 @@ def compensate_chip(
     goal = _cold_goal(problem, metric, quadratic, x, caution)
     x, loss, moved = _searched(aim, problem, quadratic, x, loss, loss, goal)
     tell(1, loss)
-    done = 1
+    done, damping = 1, 1.0
     for step in range(2, steps + 1):
         metric = aim.metric(problem.error(x))
         quadratic = _quadratic(problem, metric, caution)
-        data, mu = quadratic.data, _ridge(quadratic, caution)
         slope = problem.canonical.T @ metric.gradient
-        total = data + quadratic.caution + mu * np.eye(len(data))
-        goal = nonnegative_least(quadratic=total, linear=data @ x - slope + mu * x)
         best = _total(loss, quadratic, x)
-        x, after, moved = _searched(aim, problem, quadratic, x, loss, best, goal)
+        x, after, damping, moved = _damped(
+            aim, problem, quadratic, slope, x, loss, best, damping * _ridge(quadratic, caution)
+        )
+        damping /= _ridge(quadratic, caution)
         done = step
         tell(step, after)
-        finished = not moved or abs(loss - after) < 1e-3 * max(after, 1e-4)
+        finished = not moved or abs(loss - after) < 1e-3 * max(after, 1e-5)
         loss = after
         if finished:
             break
     return Compensated(x, loss, before, done)
+
+
+def _damped(
+    aim: Aim,
+    problem: _Problem,
+    quadratic: _Quadratic,
+    slope: Real,
+    x: Real,
+    loss: float,
+    best: float,
+    mu: float,
+) -> tuple[Real, float, float, bool]:
+    """A step of Levenberg and Marquardt: (x, its loss, mu for the next step, whether it moved).
+
+    Directions that the network does not feel at x may be felt elsewhere: mu keeps steps short.
+    """
+    data = quadratic.data
+    for _ in range(_TRIALS):
+        total = data + quadratic.caution + mu * np.eye(len(data))
+        goal = nonnegative_least(quadratic=total, linear=data @ x - slope + mu * x)
+        value = aim.loss(problem.error(goal))
+        if _total(value, quadratic, goal) < best:
+            return goal, value, mu / 4, True
+        mu *= 8
+    return x, loss, mu, False
 
 
 def _quadratic(problem: _Problem, metric: Metric, caution: Caution) -> _Quadratic:
