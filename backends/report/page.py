@@ -4,6 +4,7 @@ from typing import Any
 
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.charts import bar, phase_histogram, phase_legend, share_chart
+from onnx2mzi.backends.report.frontier import frontier_section
 from onnx2mzi.backends.report.making import (
     electronic_section,
     method_section,
@@ -34,6 +35,7 @@ def page(emission: Emission, report: Row, *, tiles_per_layer: int) -> str:
         _shares(report),
         _meshes(emission, tiles_per_layer),
         _histograms(emission),
+        frontier_section(report),
         passes_section(report),
         electronic_section(report),
         technology_section(emission),

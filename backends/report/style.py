@@ -90,6 +90,7 @@ svg.map{margin:2px 0 10px;max-width:100%;height:auto}svg.map rect{fill:var(--acc
 svg.map .frame{fill:var(--track)}.tiles{font-size:12px;color:var(--soft);margin-top:8px}
 svg.singular{width:220px;height:64px}.singular polyline{fill:none;stroke:var(--ref);stroke-width:2}
 .singular circle{fill:var(--accent)}.axis{stroke:var(--line);fill:none}
+.frontier .in{fill:var(--accent)}.frontier .out{fill:none;stroke:var(--ref)}
 svg.histogram{width:100%;height:auto}.histogram text{font-size:10px;fill:var(--soft)}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:5px 22px;margin:0;padding:10px 18px;
 font-size:13px}
