@@ -77,8 +77,10 @@ def arms(phase_rad: npt.ArrayLike, state: npt.ArrayLike, drive: Drive) -> Flags:
 def common_phase_rad(phase_rad: npt.ArrayLike, state: npt.ArrayLike, drive: Drive) -> Real:
     """The phase c with: arms' transfer = e^{ic} diag(e^{ix}, 1). Shape (...)."""
     phase = np.asarray(phase_rad, float)
-    arm = arms(phase, state, drive)
-    return np.where(arm == Arm.LOWER, -phase, np.where(arm == Arm.PAIR, -phase / 2, 0.0))
+    if drive is Drive.PUSH_PULL:
+        return -phase / 2
+    lower = np.where(phase < 0, -phase, 0.0) if drive is Drive.ARM_CHOICE else 0.0
+    return np.where(np.asarray(state) == ShifterState.PASSIVE, -phase / 2, lower)
 
 
 def settled_state(
