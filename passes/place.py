@@ -33,6 +33,9 @@ from onnx2mzi.tech.geometry import (
     section_um,
 )
 
+# No network does with less than a thousandth of its phases.
+MOST_PRUNED = 0.999
+
 
 def place_program(
     program: Program, technology: Technology, objective: Objective = Objective.AREA
@@ -150,9 +153,10 @@ def what_fits(program: Program, technology: Technology, wires: Electrics) -> str
         for layer in program.layers
     )
     target = 1 - heaters / reference
+    prune = f"prune{{target={target:.3f}}} with --data, " if target < MOST_PRUNED else ""
     return (
-        f"about {heaters} of its {wires.signals} heaters would fit: prune{{target={target:.3f}}} "
-        "with --data, fewer --ports, --only some layers, or bumps in the technology"
+        f"about {heaters:,} of its {wires.signals:,} heaters would fit: {prune}fewer --ports, "
+        "--only some layers, or bumps in the technology"
     )
 
 
@@ -206,7 +210,7 @@ class Place(Pass):
         placed = place_program(program, context.technology, self.objective)
         assert placed.placement is not None
         width, height = placed.placement.width_um, placed.placement.height_um
-        size = f"{width / 1000:.2f} x {height / 1000:.2f} mm"
+        size = f"{width / 1000:,.2f} x {height / 1000:,.2f} mm"
         context.log(f"place: {size}")
         wires = sum(layer_electrics(placed, context.technology).values(), Electrics())
         for problem in violations(wires, context.technology):
@@ -215,7 +219,7 @@ class Place(Pass):
         if share < 1:
             die = "{:g} x {:g} mm".format(*largest_die_mm(context.technology))
             message = (
-                f"{size} with {wires.pads} pads fit no die of {context.technology.name} "
+                f"{size} with {wires.pads:,} pads fit no die of {context.technology.name} "
                 f"(largest: {die})"
             )
             hint = what_fits(placed, context.technology, wires)

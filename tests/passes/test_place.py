@@ -157,16 +157,20 @@ def test_pads_are_active_heaters_and_at_most_a_ground_per_column(make_program: M
 
 def test_a_chip_that_fits_no_die_is_told_or_refused(make_program: MakeProgram) -> None:
     program = make_program(1)
-    small = replace(TECHNOLOGY, die=replace(TECHNOLOGY.die, sizes_um=((1000.0, 500.0),)))
+    small = replace(TECHNOLOGY, die=replace(TECHNOLOGY.die, sizes_um=((3000.0, 2000.0),)))
     said: list[str] = []
     Place().run(program, Context(small, log=said.append))
     told = said[-1]
-    assert "fit no die of cornerstone_si220 (largest: 1 x 0.5 mm)" in told
+    assert "fit no die of cornerstone_si220 (largest: 3 x 2 mm)" in told
     wires = sum(layer_electrics(place_program(program, small), small).values(), Electrics())
-    assert f"{wires.pads} pads" in told
-    assert f"of its {wires.signals} heaters would fit: prune{{target=" in told
+    assert f"{wires.pads:,} pads" in told
+    assert f"of its {wires.signals:,} heaters would fit: prune{{target=" in told
     with pytest.raises(FitError, match="fit no die"):
         Place(fit=True).run(program, Context(small))
+    tiny = replace(TECHNOLOGY, die=replace(TECHNOLOGY.die, sizes_um=((20.0, 20.0),), margin_um=1.0))
+    Place().run(program, Context(tiny, log=said.append))
+    assert "about 0 of its" in said[-1]
+    assert "prune" not in said[-1]
 
 
 def test_the_share_that_a_die_holds() -> None:
