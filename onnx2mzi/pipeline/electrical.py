@@ -5,12 +5,12 @@ drop lifts the ground of its heaters: the rise counts as a share of the voltage 
 for pi. Wires are sheets: resistance = sheet resistance * length / width, without corners.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from onnx2mzi.ir import Mesh, MeshTile, Program
+from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.electric import heater_current_ma, heater_voltage_mv
 from onnx2mzi.physics.shifter import Drive, drive_rad, power_mw
@@ -77,14 +77,17 @@ def tile_electrics(program: Program, technology: Technology) -> Iterator[tuple[s
     """(layer, wires) of every tile of a placed program."""
     wirer, placed = Wirer(technology), placed_blocks(program)
     for number, layer, grid, index, tile in numbered_tiles(program):
-        plan = wirer.plan(tile, placed[layer, grid, index])
-        yield layer, electrics_of(tile, plan, technology, number)
+        places = placed[layer, grid, index]
+        plan = wirer.plan(tile, places)
+        current = heater_currents_ma(plan.slots, tile, technology, places)
+        yield layer, electrics_of(tile, plan, technology, number, current)
 
 
-def electrics_of(tile: MeshTile, plan: PadPlan, technology: Technology, number: int) -> Electrics:
-    """The wires of tile `number` of the chip."""
+def electrics_of(
+    tile: MeshTile, plan: PadPlan, technology: Technology, number: int, current: Real
+) -> Electrics:
+    """The wires of tile `number` of the chip; `current` (H,) in mA."""
     heaters = on_arms(plan.slots, tile)
-    current = heater_currents_ma(plan.slots, tile, technology)
     count = len(current)
     if count == 0:
         return Electrics()
@@ -109,24 +112,32 @@ def electrics_of(tile: MeshTile, plan: PadPlan, technology: Technology, number: 
     )
 
 
-def heater_currents_ma(slots: Slots, tile: MeshTile, technology: Technology) -> Real:
-    """Current of every heater of a tile with its phases, shape (H,)."""
-    v, u, sigma = tile.v, tile.u, tile.sigma
-    # In the order of `tile_phases_rad`.
-    heat = [drive_rad(sigma.theta_rad, sigma.state, sigma.drive)]
-    heat = [*_mesh_heat_rad(v), *heat, *_mesh_heat_rad(u)]
-    # Each heater of a pair makes half of the phase.
+def heater_currents_ma(
+    slots: Slots,
+    tile: MeshTile,
+    technology: Technology,
+    places: Mapping[str, BlockPlacement] | None = None,
+) -> Real:
+    """Current of every heater of a tile, shape (H,): with its phases, or as `places` drive it."""
+    heat = []
+    for name, block in (("v", tile.v), ("s", tile.sigma), ("u", tile.u)):
+        driven = places[name].drive_rad if places is not None else np.zeros(0)
+        heat.append(driven if driven.size else _heat_rad(block))
+    # In the order of `tile_phases_rad`; each heater of a pair makes half of the phase.
     each = np.concatenate(heat)[slots.phase] / np.where(slots.pair, 2.0, 1.0)
     power = power_mw(each, p_pi_mw=technology.p_pi_mw)
     return heater_current_ma(power, ohm=technology.heater.ohm)
 
 
-def _mesh_heat_rad(mesh: Mesh) -> list[Real]:
-    return [
-        drive_rad(mesh.theta_rad, mesh.theta_state, mesh.drive),
-        drive_rad(mesh.phi_rad, mesh.phi_state, mesh.drive),
-        drive_rad(mesh.out_rad, mesh.out_state, Drive.UPPER_ARM),
+def _heat_rad(block: Mesh | Attenuators) -> Real:
+    if isinstance(block, Attenuators):
+        return drive_rad(block.theta_rad, block.state, block.drive)
+    parts = [
+        drive_rad(block.theta_rad, block.theta_state, block.drive),
+        drive_rad(block.phi_rad, block.phi_state, block.drive),
+        drive_rad(block.out_rad, block.out_state, Drive.UPPER_ARM),
     ]
+    return np.concatenate(parts)
 
 
 def bus_loads(
@@ -145,7 +156,7 @@ def bus_loads(
     beyond = escape_lengths_um(plan, technology)[count:] / escape_widths_um(plan)[count:]
     # mA times milliohm is a microvolt.
     rise = technology.routing.sheet_milliohm * (moment / width + carried * beyond) / 1e3
-    return carried, np.asarray(rise)
+    return np.asarray(carried, np.float64), np.asarray(rise)
 
 
 def escape_lengths_um(plan: PadPlan, technology: Technology) -> Real:

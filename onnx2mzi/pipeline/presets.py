@@ -15,9 +15,9 @@ DEFAULT_LEVEL = 1
 LEVELS: dict[int, str] = {
     0: "tile,svd,decompose,place",
     1: "tile,svd,decompose,canonicalize,place",
-    2: "tile,svd,decompose,canonicalize,prune,place",
+    2: "tile,svd,decompose,canonicalize,prune,compact,place",
     3: "tile,svd,decompose,canonicalize{trials=8},prune,prune{method=search},"
-    "quantize{bits=8 rounding=sequential},place",
+    "compact,quantize{bits=8 rounding=sequential},place",
 }
 
 

@@ -15,6 +15,10 @@ LOWERING: dict[Stage, tuple[str, ...]] = {
 }
 # What comes before the first pass of a list that changes meshes: it makes the least to change.
 CLEAN_UP: dict[Stage, str] = {Stage.MESH: "canonicalize"}
+# What comes behind pruning: neighbours meet where MZIs are gone. Rounding and places come last.
+TIDY_UP = "compact"
+LEAVES_GAPS = ("prune",)
+COMES_LAST = ("quantize", "place")
 
 
 def check_order(passes: Sequence[Pass], start: Stage = Stage.LINEAR) -> Stage:
@@ -48,7 +52,8 @@ def missing_names(passes: Sequence[Pass]) -> Iterator[str | Pass]:
 
     Lowerings are inserted where a pass takes a later stage, and `place` at the end; a lowering
     that the list has (with other options, say) is not inserted a second time, but what comes
-    before it is. `canonicalize` goes before the first pass that changes meshes.
+    before it is. `canonicalize` goes before the first pass that changes meshes, and `compact`
+    behind the last that prunes them.
     """
     present = {step.name for step in passes}
     done: set[str] = set()
@@ -63,12 +68,21 @@ def missing_names(passes: Sequence[Pass]) -> Iterator[str | Pass]:
         clean_up = CLEAN_UP.get(step.stage_in)
         if step.stage_in is stage and step.stage_out is stage and clean_up:
             yield from _inserted((clean_up,), present, done)
+        if step.name in COMES_LAST:
+            yield from _tidied(present, done)
         yield step
         done.add(step.name)
         stage = step.stage_out
     while stage in LOWERING:
+        if stage is Stage.MESH:
+            yield from _tidied(present, done)
         yield from _inserted(LOWERING[stage], present, done)
         stage = ORDER[ORDER.index(stage) + 1]
+
+
+def _tidied(present: set[str], done: set[str]) -> Iterator[str]:
+    if not done.isdisjoint(LEAVES_GAPS):
+        yield from _inserted((TIDY_UP,), present, done)
 
 
 def _inserted(names: Sequence[str], present: set[str], done: set[str]) -> Iterator[str]:

@@ -104,7 +104,7 @@ def test_print_pipeline_gives_what_passes_takes(cli: Cli) -> None:
     said = cli(*words, "--print-pipeline")
     text = said.out.strip()
     assert text == (
-        "tile,svd,decompose{mesh=reck},canonicalize,prune{max_drop=0.01 budget=0.02},place"
+        "tile,svd,decompose{mesh=reck},canonicalize,prune{max_drop=0.01 budget=0.02},compact,place"
     )
     again = cli("--passes", text, "--print-pipeline")
     assert again.out == said.out

@@ -16,10 +16,13 @@ def test_the_command_line_is_stronger_than_the_file(cli: Cli, folder: Path) -> N
     )
     said = cli("--config", "c.toml", "--print-pipeline")
     assert said.out == (
-        "tile,svd,decompose{mesh=reck},canonicalize,prune{max_drop=0.01 budget=0.02},place\n"
+        "tile,svd,decompose{mesh=reck},canonicalize,prune{max_drop=0.01 budget=0.02},"
+        "compact,place\n"
     )
     said = cli("--config", "c.toml", "--print-pipeline", "--budget", "0.03", "--mesh", "clements")
-    assert said.out == "tile,svd,decompose,canonicalize,prune{max_drop=0.01 budget=0.03},place\n"
+    assert said.out == (
+        "tile,svd,decompose,canonicalize,prune{max_drop=0.01 budget=0.03},compact,place\n"
+    )
 
 
 def test_the_model_may_stand_in_the_file(cli: Cli, folder: Path) -> None:

@@ -109,6 +109,25 @@ def test_a_heater_at_pi_draws_what_its_power_asks_for(
         assert power == pytest.approx(heat / np.pi * technology.p_pi_mw)
 
 
+def test_drives_that_places_hold_overrule_the_phases(make_program: MakeProgram) -> None:
+    technology = EVERY[0]
+    placed = place_program(make_program(2), technology)
+    assert placed.placement is not None
+    layers = {layer.name: layer for layer in placed.layers}
+    blocks = []
+    for block in placed.placement.blocks:
+        tile = layers[block.layer].grids[block.grid].tiles[block.tile]
+        assert isinstance(tile, MeshTile)
+        mesh = {"v": tile.v, "u": tile.u}.get(block.block)
+        count = len(tile.sigma) if mesh is None else 2 * len(mesh) + mesh.ports
+        blocks.append(replace(block, drive_rad=np.full(count, np.pi / 4)))
+    driven = replace(placed, placement=replace(placed.placement, blocks=tuple(blocks)))
+    share = sum(layer_electrics(driven, technology).values(), Electrics()).heater_percent
+    full = np.sqrt(1e3 * technology.p_pi_mw / technology.heater.ohm)
+    assert share == pytest.approx(100 * full / 2 / technology.heater.max_ma, rel=0.5)
+    assert share <= 100 * full / 2 / technology.heater.max_ma * (1 + 1e-12)
+
+
 def test_layers_add_up_and_keep_the_worst(make_program: MakeProgram) -> None:
     technology = EVERY[0]
     placed = place_program(make_program(2), technology)
@@ -123,10 +142,11 @@ def test_layers_add_up_and_keep_the_worst(make_program: MakeProgram) -> None:
 def test_violations_are_told_with_a_remedy(make_program: MakeProgram) -> None:
     technology = EVERY[0]
     ((tile, plan), *_) = planned(without_outs(make_program(2, drive=Drive.ARM_CHOICE)), technology)
-    assert violations(electrics_of(tile, plan, technology, 0), technology) == []
+    current = heater_currents_ma(plan.slots, tile, technology)
+    assert violations(electrics_of(tile, plan, technology, 0, current), technology) == []
     thin = replace(technology.routing, max_ma_per_um=0.01, max_ir_drop_percent=1e-3)
     small = replace(technology, routing=thin, heater=replace(technology.heater, max_ma=0.1))
-    wire, heater, drop = violations(electrics_of(tile, plan, small, 0), small)
+    wire, heater, drop = violations(electrics_of(tile, plan, small, 0, current), small)
     assert wire.startswith("the wire of pad T0_")
     assert "raise [routing]" in wire
     assert "max_ma = 0.1 mA" in heater
@@ -137,7 +157,7 @@ def test_violations_are_told_with_a_remedy(make_program: MakeProgram) -> None:
 def test_a_bus_is_cut_where_one_end_is_not_enough() -> None:
     technology = EVERY[0]
     count = 32
-    y = -70.0 * np.arange(count)
+    y = np.asarray(-70.0 * np.arange(count), np.float64)
 
     def needs(free_um: float) -> tuple[float, float, int]:
         found = bus_needs(
@@ -145,7 +165,7 @@ def test_a_bus_is_cut_where_one_end_is_not_enough() -> None:
             group=np.zeros(count, np.int64),
             groups=1,
             high_um=y,
-            low_um=y - 20,
+            low_um=np.asarray(y - 20, np.float64),
             power=np.full(count, 0.4),
             top_um=35.0,
             bottom_um=-70.0 * count + 35,

@@ -35,14 +35,20 @@ def test_levels_are_valid_pipelines_that_end_placed(level: int) -> None:
 @pytest.mark.parametrize(
     ("what", "whole"),
     [
-        ("prune", f"{LOWERED},canonicalize,prune,place"),
+        ("prune", f"{LOWERED},canonicalize,prune,compact,place"),
         ("place", f"{LOWERED},place"),
         ("decompose{mesh=reck}", "tile,svd,decompose{mesh=reck},place"),
-        ("decompose{mesh=reck},prune", "tile,svd,decompose{mesh=reck},canonicalize,prune,place"),
+        (
+            "decompose{mesh=reck},prune",
+            "tile,svd,decompose{mesh=reck},canonicalize,prune,compact,place",
+        ),
         ("tile", f"{LOWERED},place"),
-        ("canonicalize{trials=3},prune", f"{LOWERED},canonicalize{{trials=3}},prune,place"),
-        ("prune,canonicalize", f"{LOWERED},prune,canonicalize,place"),
-        ("prune,quantize{bits=6},place", f"{LOWERED},canonicalize,prune,quantize{{bits=6}},place"),
+        ("canonicalize{trials=3},prune", f"{LOWERED},canonicalize{{trials=3}},prune,compact,place"),
+        ("prune,canonicalize", f"{LOWERED},prune,canonicalize,compact,place"),
+        (
+            "prune,quantize{bits=6},place",
+            f"{LOWERED},canonicalize,prune,compact,quantize{{bits=6}},place",
+        ),
         ("svd,quantize", f"{LOWERED},canonicalize,quantize,place"),
     ],
 )
@@ -117,7 +123,7 @@ def test_options_of_the_command_line_go_where_they_belong() -> None:
     values = {"budget": 0.02, "max_drop": None, "mesh": "reck"}
     passes = with_options(optimized("prune", PASSES), values, needed={})
     assert str(Pipeline(passes)) == (
-        "tile,svd,decompose{mesh=reck},canonicalize,prune{budget=0.02},place"
+        "tile,svd,decompose{mesh=reck},canonicalize,prune{budget=0.02},compact,place"
     )
 
 

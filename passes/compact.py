@@ -1,0 +1,305 @@
+"""`compact`: the same meshes in fewer devices and shorter columns.
+
+All exact, in the balanced gauge (M(theta) is [[s, c], [c, -s]] for phi = 0; see kernels.mesh):
+- Two MZIs in a row on the same two guides become one: M(b) M(a) = diag(1, -1) M(pi - (b - a)), or
+  M(0) M(a - b), one heater and a crossing, if that is less heat. Equal ones, two crossings among
+  them, cancel. Signs travel on and turn the signs of thetas.
+- MZIs that no light reaches, or whose light nobody looks at, go.
+- MZIs move to other columns, past those that they do not touch: as early or as late as can be, or
+  crossings in columns of their own, which are short. The layout's lengths say what is best.
+Columns without theta, or without phi, are short by themselves (tech.geometry.plan_columns).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from onnx2mzi.ir import LinearLayer, Mesh, MeshTile, Program, Stage, Tile, TileGrid
+from onnx2mzi.kernels import BalancedMesh
+from onnx2mzi.kernels.gauge import column_slices
+from onnx2mzi.passes.canonicalize import drawing_rules
+from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
+from onnx2mzi.physics.arrays import wrapped
+from onnx2mzi.physics.shifter import ShifterState
+from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
+from onnx2mzi.pipeline.census import tile_census
+from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.spec import show
+from onnx2mzi.pipeline.tilework import with_tiles
+from onnx2mzi.tech import Technology
+
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+
+
+# ---- neighbours on the same guides -----------------------------------------------------------
+
+
+def twins(mesh: BalancedMesh) -> tuple[Ints, Ints]:
+    """(first, second): MZIs that follow each other on the same two guides with phi = 0 between.
+
+    No MZI is in two pairs.
+    """
+    last = np.full(mesh.ports, -1)
+    taken = np.zeros(len(mesh.port), bool)
+    first: list[Ints] = []
+    second: list[Ints] = []
+    index = np.arange(len(mesh.port))
+    for run in column_slices(mesh.column):
+        k, upper = index[run], mesh.port[run]
+        before = last[upper]
+        same = (before >= 0) & (before == last[upper + 1]) & (mesh.phi[run] == 0.0)
+        same &= ~taken[before]
+        taken[k[same]] = True
+        first.append(before[same])
+        second.append(k[same])
+        last[upper] = last[upper + 1] = k
+    if not first:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate(first), np.concatenate(second)
+
+
+def without_twins(mesh: BalancedMesh) -> BalancedMesh:
+    """The same transfer with every pair of twins as one MZI, or none, until there is none left.
+
+    Of twins that stay two, the second is a crossing.
+    """
+    while True:
+        first, second = twins(mesh)
+        theta, gone = mesh.theta.copy(), np.zeros(len(mesh.theta), bool)
+        minus_upper, minus_lower = gone.copy(), gone.copy()
+        a, b = theta[first], theta[second]
+        both = (a != 0) & (b != 0)
+        cancel = (a == b) & (mesh.phi[first] == 0.0)
+        near = np.pi - (b - a)
+        turned = near > np.pi
+        near = np.where(turned, near - 2 * np.pi, near)
+        # A heater less, or as many and not more heat.
+        one = ~cancel & (a != b) & (np.abs(near) <= np.abs(a - b))
+        moved = ~cancel & ~one & both & (np.abs(a - b) <= np.pi) & (a != b)
+        if not (cancel | one | moved).any():
+            return mesh
+        gone[first[cancel]] = gone[second[cancel | one]] = True
+        theta[first[one]] = near[one]
+        minus_upper[second[one]] = turned[one]
+        minus_lower[second[one]] = ~turned[one]
+        theta[first[moved]] = (a - b)[moved]
+        theta[second[moved]] = 0.0
+        mesh = _with_signs(mesh, theta, gone, minus_upper, minus_lower)
+
+
+def _with_signs(
+    mesh: BalancedMesh, theta: npt.NDArray[np.float64], gone: Bools, upper: Bools, lower: Bools
+) -> BalancedMesh:
+    """The mesh with these thetas and without those MZIs, in whose places signs are on guides.
+
+    M(theta) diag(-1, 1) = diag(1, -1) M(-theta): signs travel to the outputs.
+    """
+    minus = np.zeros(mesh.ports, bool)
+    for run in column_slices(mesh.column):
+        top = mesh.port[run]
+        a, b = minus[top], minus[top + 1]
+        out = gone[run]
+        theta[run] = np.where((a != b) & ~out, -theta[run], theta[run])
+        minus[top] = np.where(out, a ^ upper[run], b)
+        minus[top + 1] = np.where(out, b ^ lower[run], a)
+    keep = ~gone
+    return BalancedMesh(
+        ports=mesh.ports,
+        column=mesh.column[keep],
+        port=mesh.port[keep],
+        theta=theta[keep],
+        phi=mesh.phi[keep],
+        out=wrapped(mesh.out + np.pi * minus),
+    )
+
+
+# ---- light -----------------------------------------------------------------------------------
+
+
+def kept(mesh: BalancedMesh, which: Bools) -> BalancedMesh:
+    """The mesh with these MZIs alone."""
+    return BalancedMesh(
+        ports=mesh.ports,
+        column=mesh.column[which],
+        port=mesh.port[which],
+        theta=mesh.theta[which],
+        phi=mesh.phi[which],
+        out=mesh.out,
+    )
+
+
+def touched(mesh: BalancedMesh, ends: Bools, *, backwards: bool) -> Bools:
+    """MZIs that light from the guides `ends` reaches, shape (K,); backwards: that reach them."""
+    lit, found = ends.copy(), np.zeros(len(mesh.port), bool)
+    runs = column_slices(mesh.column)
+    for run in reversed(runs) if backwards else runs:
+        top = mesh.port[run]
+        a, b = lit[top], lit[top + 1]
+        found[run] = a | b
+        cross = mesh.theta[run] == 0.0
+        lit[top] = np.where(cross, b, a | b)
+        lit[top + 1] = np.where(cross, a, a | b)
+    return found
+
+
+# ---- columns ---------------------------------------------------------------------------------
+
+Schedule = Callable[[BalancedMesh], Ints]
+
+
+def earliest(mesh: BalancedMesh) -> Ints:
+    """The first column that every MZI can be in, shape (K,)."""
+    free = np.zeros(mesh.ports, np.int64)
+    column = np.zeros(len(mesh.port), np.int64)
+    for run in column_slices(mesh.column):
+        top = mesh.port[run]
+        column[run] = np.maximum(free[top], free[top + 1])
+        free[top] = free[top + 1] = column[run] + 1
+    return column
+
+
+def latest(mesh: BalancedMesh) -> Ints:
+    """The last column that every MZI can be in, of as few as there must be."""
+    free = np.zeros(mesh.ports, np.int64)
+    column = np.zeros(len(mesh.port), np.int64)
+    for run in reversed(column_slices(mesh.column)):
+        top = mesh.port[run]
+        column[run] = np.maximum(free[top], free[top + 1])
+        free[top] = free[top + 1] = column[run] + 1
+    return np.asarray(column.max(initial=0) - column)
+
+
+def sorted_out(mesh: BalancedMesh) -> Ints:
+    """Crossings as soon as can be, in columns of their own; then all MZIs that can be next."""
+    count = len(mesh.port)
+    column = np.full(count, -1)
+    cross = mesh.theta == 0.0
+    # What stands next on each guide, and behind each MZI on either of its guides.
+    ahead = np.full(mesh.ports, count)
+    behind = np.full((2, count + 1), count)
+    for run in reversed(column_slices(mesh.column)):
+        top = mesh.port[run]
+        k = np.arange(run.start, run.stop)
+        behind[0, k], behind[1, k] = ahead[top], ahead[top + 1]
+        ahead[top] = ahead[top + 1] = k
+    at, port = 0, np.append(mesh.port, -1)
+    while True:
+        upper = ahead[:-1]
+        ready = upper[
+            (upper < count) & (upper == ahead[1:]) & (port[upper] == np.arange(len(upper)))
+        ]
+        if not len(ready):
+            return column
+        crossings = ready[cross[ready]]
+        chosen = crossings if len(crossings) else ready
+        column[chosen] = at
+        ahead[mesh.port[chosen]] = behind[0, chosen]
+        ahead[mesh.port[chosen] + 1] = behind[1, chosen]
+        at += 1
+
+
+SCHEDULES: tuple[Schedule, ...] = (earliest, latest, sorted_out)
+
+
+def scheduled(mesh: BalancedMesh, column: Ints) -> BalancedMesh:
+    """The mesh with its MZIs in these columns."""
+    order = np.lexsort((mesh.port, column))
+    return BalancedMesh(
+        ports=mesh.ports,
+        column=column[order].astype(np.int32),
+        port=mesh.port[order],
+        theta=mesh.theta[order],
+        phi=mesh.phi[order],
+        out=mesh.out,
+    )
+
+
+# ---- tiles -----------------------------------------------------------------------------------
+
+
+def compact_tile(tile: MeshTile, rules: DrawingRules, technology: Technology) -> MeshTile:
+    """The tile in fewer devices and shorter columns; itself where nothing gets better."""
+    whole = balanced_tile(tile)
+    channels = len(whole.amplitude)
+    v, u = without_twins(whole.v), without_twins(whole.u)
+    v = kept(v, touched(v, np.arange(v.ports) < channels, backwards=True))
+    u = kept(u, touched(u, np.arange(u.ports) < channels, backwards=False))
+    same = len(v.port) == len(whole.v.port) and len(u.port) == len(whole.u.port)
+    heaters = np.count_nonzero(v.theta) + np.count_nonzero(u.theta)
+    same &= heaters == np.count_nonzero(whole.v.theta) + np.count_nonzero(whole.u.theta)
+    if same and _dense(v) and _dense(u):
+        return tile
+    candidates = list(_scheduled(replace(whole, v=v, u=u), rules))
+    best_v = min(candidates, key=lambda made: _length_um(made[1].v, technology))
+    best_u = min(candidates, key=lambda made: _length_um(made[1].u, technology))
+    made = drawn_tile(replace(best_v[0], u=best_u[0].u), rules)
+    return min((tile, made), key=lambda one: _cost(one, technology))
+
+
+def _dense(mesh: BalancedMesh) -> bool:
+    """Whether no column can go, and there is no crossing to sort."""
+    columns = int(mesh.column[-1]) + 1 if len(mesh.column) else 0
+    return bool((mesh.theta != 0.0).all()) and int(earliest(mesh).max(initial=-1)) + 1 == columns
+
+
+def _scheduled(tile: BalancedTile, rules: DrawingRules) -> Iterator[tuple[BalancedTile, MeshTile]]:
+    for schedule in SCHEDULES:
+        made = replace(
+            tile,
+            v=scheduled(tile.v, schedule(tile.v)),
+            u=scheduled(tile.u, schedule(tile.u)),
+        )
+        yield made, drawn_tile(made, rules)
+
+
+def _length_um(mesh: Mesh, technology: Technology) -> tuple[float, int]:
+    return round(float(mesh_plan(mesh, technology).width_um.sum()), 3), mesh.columns
+
+
+def _cost(tile: MeshTile, technology: Technology) -> tuple[float, ...]:
+    census = tile_census(tile, 1.0)
+    length = _length_um(tile.v, technology)[0] + _length_um(tile.u, technology)[0]
+    return census.phases_active, round(length, 3), census.mzis + census.crossings
+
+
+@dataclass(frozen=True, slots=True)
+class Compact(Pass):
+    """Lossless: neighbours that cancel or merge, dead MZIs and empty columns go."""
+
+    name: ClassVar[str] = "compact"
+    stage_in: ClassVar[Stage] = Stage.MESH
+    stage_out: ClassVar[Stage] = Stage.MESH
+
+    def effect(self, program: Program) -> Effect:
+        return Exact()
+
+    def run(self, program: Program, context: Context) -> Program:
+        if program.drive_code is not None:
+            context.log("compact: phases are rounded to codes already; nothing is moved")
+            return program
+        rules = drawing_rules(context)
+
+        def work(layer: LinearLayer, grid: TileGrid) -> Callable[[Tile], Tile | None]:
+            return partial(_worked, rules=rules, technology=context.technology)
+
+        return with_tiles(program, context, self.name, work, keep=show(self))
+
+
+def _worked(tile: Tile, rules: DrawingRules, technology: Technology) -> Tile | None:
+    if not isinstance(tile, MeshTile) or _fixed(tile):
+        return tile
+    return compact_tile(tile, rules, technology)
+
+
+def _fixed(tile: MeshTile) -> bool:
+    """Whether the tile is drawn as textbooks do: every MZI is wanted, even at 0."""
+    meshes = (tile.u, tile.v)
+    return any(
+        bool(((mesh.theta_rad == 0) & (mesh.theta_state == ShifterState.ACTIVE)).any())
+        for mesh in meshes
+    )

@@ -1,0 +1,142 @@
+"""Compaction: the same matrices, fewer devices, never a worse tile."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnx2mzi.emulate.transfer import tile_matrix
+from onnx2mzi.ir import MeshTile, Program
+from onnx2mzi.kernels import BalancedMesh, build
+from onnx2mzi.passes.compact import (
+    SCHEDULES,
+    Compact,
+    compact_tile,
+    earliest,
+    scheduled,
+    touched,
+    twins,
+    without_twins,
+)
+from onnx2mzi.passes.drawing import DrawingRules
+from onnx2mzi.physics.quantization import CodeLaw, DriveCode
+from onnx2mzi.physics.shifter import Drive, Passive
+from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.census import tile_census
+from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.tech import Detection, load_technology
+
+TECHNOLOGY = load_technology("cornerstone_si220")
+RULES = DrawingRules(Drive.ARM_CHOICE, Passive.COMMON, Detection.IQ)
+
+
+def mesh(places: list[tuple[int, int, float]], ports: int = 4, phi: float = 0.0) -> BalancedMesh:
+    """A mesh of (column, port, theta)."""
+    column, port, theta = zip(*places, strict=True)
+    return BalancedMesh(
+        ports=ports,
+        column=np.array(column, np.int32),
+        port=np.array(port, np.int32),
+        theta=np.array(theta, float),
+        phi=np.full(len(places), phi),
+        out=np.zeros(ports),
+    )
+
+
+@st.composite
+def meshes(draw: st.DrawFn) -> BalancedMesh:
+    """Sparse meshes with many crossings, bars and equal angles; some phases."""
+    ports = draw(st.integers(2, 6))
+    angles = st.sampled_from([0.0, 0.0, 0.0, 0.4, -1.3, 2.5, -3.0, np.pi, -np.pi])
+    found: list[tuple[int, int, float, float]] = []
+    for column in range(draw(st.integers(1, 8))):
+        port = 0
+        while port < ports - 1:
+            if draw(st.booleans()):
+                phase = draw(st.sampled_from([0.0, 0.0, 0.0, 0.7]))
+                found.append((column, port, draw(angles), phase))
+                port += 1
+            port += 1
+    values = np.array(found, float).reshape(-1, 4)
+    return BalancedMesh(
+        ports=ports,
+        column=values[:, 0].astype(np.int32),
+        port=values[:, 1].astype(np.int32),
+        theta=values[:, 2],
+        phi=values[:, 3],
+        out=np.linspace(0, 1, ports),
+    )
+
+
+@given(meshes())
+def test_merging_keeps_the_transfer_and_adds_no_heater(before: BalancedMesh) -> None:
+    after = without_twins(before)
+    assert np.abs(build(after) - build(before)).max() < 1e-12
+    assert np.count_nonzero(after.theta) <= np.count_nonzero(before.theta)
+    assert len(after.theta) <= len(before.theta)
+    assert (np.abs(after.theta) <= np.pi + 1e-12).all()
+
+
+@given(meshes())
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_moving_to_other_columns_keeps_the_transfer(
+    schedule: Callable[[BalancedMesh], np.ndarray], before: BalancedMesh
+) -> None:
+    after = scheduled(before, schedule(before))
+    assert np.abs(build(after) - build(before)).max() < 1e-12
+    if len(before.column):
+        assert int(earliest(before).max()) <= int(before.column.max())
+        assert sorted(set(after.column.tolist())) == list(range(int(after.column.max()) + 1))
+
+
+def test_equal_crossings_cancel_and_so_do_those_around_them() -> None:
+    nested = mesh([(0, 0, 0.0), (0, 2, 0.0), (1, 1, 0.0), (2, 1, 0.0), (3, 0, 0.0), (3, 2, 0.0)])
+    assert len(without_twins(nested).theta) == 0
+
+
+def test_two_heaters_in_a_row_become_one() -> None:
+    near = without_twins(mesh([(0, 0, 0.3), (1, 0, -0.2)], ports=2))
+    assert near.theta.tolist() == pytest.approx([0.5, 0.0])
+    far = without_twins(mesh([(0, 0, 2.0), (1, 0, -1.0)], ports=2))
+    assert np.abs(far.theta).tolist() == pytest.approx([np.pi - 3.0])
+
+
+def test_a_phase_between_two_keeps_them_apart() -> None:
+    first, _ = twins(mesh([(0, 0, 0.3), (1, 0, 0.3)], ports=2, phi=0.1))
+    assert len(first) == 0
+
+
+def test_light_reaches_what_it_must() -> None:
+    crossed = mesh([(0, 0, 0.0), (1, 1, 0.5), (1, 3, 0.5), (2, 0, 0.5)], ports=5)
+    only_top = np.array([True, False, False, False, False])
+    assert touched(crossed, only_top, backwards=False).tolist() == [True, True, False, True]
+    assert touched(crossed, only_top, backwards=True).tolist() == [True, True, False, True]
+
+
+@pytest.mark.parametrize("drive", [Drive.ARM_CHOICE, Drive.PUSH_PULL])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_tile_keeps_its_matrix_and_is_never_worse(
+    make_tile: Callable[..., MeshTile], seed: int, drive: Drive
+) -> None:
+    tile = make_tile(np.random.default_rng(seed), 5, 6, drive)
+    rules = DrawingRules(drive, Passive.COMMON, Detection.IQ)
+    made = compact_tile(tile, rules, TECHNOLOGY)
+    assert np.abs(tile_matrix(made) - tile_matrix(tile)).max() < 1e-11 * max(1.0, tile.gain)
+    was, now = tile_census(tile, 1.0), tile_census(made, 1.0)
+    assert now.phases_active <= was.phases_active
+    if now.phases_active == was.phases_active:
+        lengths = [
+            sum(mesh_plan(part, TECHNOLOGY).width_um.sum() for part in (one.u, one.v))
+            for one in (made, tile)
+        ]
+        assert lengths[0] <= lengths[1] + 1e-3
+
+
+def test_rounded_phases_are_left_alone(make_program: Callable[..., Program]) -> None:
+    program = replace(make_program(1), drive_code=DriveCode(8, CodeLaw.PHASE))
+    said: list[str] = []
+    assert Compact().run(program, Context(TECHNOLOGY, log=said.append)) is program
+    assert "rounded" in said[0]
