@@ -386,20 +386,19 @@ def _offset(value: np.ndarray, rows: int, axis: int) -> Real | None:
 def _joined(node: NodeProto, parts: Sequence[tuple[int, _Sum]]) -> _Sum | None:
     terms: dict[int, tuple[int, _Product]] = {}
     nodes = {id(node): node}
-    offset: Real | None = None
-    kinds = set()
+    kinds = {(p.kind, p.weight.shape, p.dtype) for _, part in parts for _, p in part.terms}
+    if len(kinds) != 1:
+        return None
+    offset = np.zeros(len(parts[0][1].offset))
     for sign, part in parts:
         nodes.update((id(inner), inner) for inner in part.nodes)
         for own, product in part.terms:
             before = terms.get(id(product.node), (0, product))[0]
             terms[id(product.node)] = before + sign * own, product
-            kinds.add((product.kind, product.weight.shape, product.dtype))
-        offset = sign * part.offset + (0.0 if offset is None else offset)
+        offset = offset + sign * part.offset
     left = tuple(term for term in terms.values() if term[0])
     few = 0 < len(left) <= _MOST_TERMS and len(nodes) <= _MOST_NODES
-    if len(kinds) != 1 or not few or offset is None:
-        return None
-    return _Sum(left, offset, tuple(nodes.values()))
+    return _Sum(left, offset, tuple(nodes.values())) if few else None
 
 
 def _labels(first: _Sum, second: _Sum) -> tuple[str, ...]:

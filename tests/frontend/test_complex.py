@@ -308,6 +308,14 @@ def test_other_products_stay_real(make_onnx: MakeModel) -> None:
     other[3].input[1] = "three"
     apart(make_onnx, other, {**weights, "three": 2 * RE})
     apart(make_onnx, four("Add", "Add"), weights)
+    # Matrices of other shapes, whose products broadcast.
+    narrow = [
+        NODE("MatMul", ["a", "re"], ["p"]),
+        NODE("MatMul", ["b", "one"], ["q"]),
+        NODE("Sub", ["p", "q"], ["c"]),
+        NODE("Add", ["p", "q"], ["d"]),
+    ]
+    apart(make_onnx, narrow, {"re": RE, "one": numbers(N, 1)})
     apart(make_onnx, four("Sub", "Sub"), weights)
     # Vectors that broadcast.
     apart(make_onnx, four(), weights, shapes={"a": ["B", N], "b": [1, N]})
