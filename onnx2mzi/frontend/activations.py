@@ -24,7 +24,7 @@ def activations(
     roots = {node.input[0] for node in nodes if node.op_type == "Sqrt" and node.input}
     for node in nodes:
         why = _why(node, makers, values, shapes)
-        if why == POWER and node.op_type == "Add" and node.output[0] in roots:
+        if why == POWER and node.op_type == "Add" and roots.intersection(node.output):
             continue
         if why:
             yield Electronic(Loc(file, node_label(node, 0), node.op_type), why, linear=False)

@@ -151,7 +151,7 @@ def _behind(norm: Norm, graph: _Graph, known: Known) -> tuple[NodeProto, Link] |
     tracks: list[Track] = []
     for _ in range(_LONGEST):
         node = graph.makers.get(name)
-        if node is None or not graph.private(name) or node.output[0] != name:
+        if node is None or not graph.private(name) or node.output[0] != name or not node.input:
             return None
         if node.op_type in LINEAR and node.domain in ("", "ai.onnx"):
             link = Link(norm, track, tuple(chain[::-1]), tuple(tracks[::-1]))
@@ -196,7 +196,7 @@ def _ahead(norm: Norm, graph: _Graph, known: Known) -> tuple[NodeProto, Link] | 
     tracks: list[Track] = []
     for _ in range(_LONGEST):
         node = graph.readers.get(name)
-        if node is None or not graph.private(name):
+        if node is None or not graph.private(name) or not node.output:
             return None
         if node.op_type in LINEAR and node.domain in ("", "ai.onnx"):
             uncut = node.op_type in ("Gemm", "MatMul") or not norm.shift.any() or _unpadded(node)

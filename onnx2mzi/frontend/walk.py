@@ -102,7 +102,8 @@ class Walk:
             return taken
         result = None if refused else lowering(node, scope)
         if isinstance(result, Lowered):
-            self._add(result, scope, level, self._combined.get(node.output[0], ()))
+            made = node.output[0] if node.output else ""
+            self._add(result, scope, level, self._combined.get(made, ()))
             return result.nodes
         if refused or result:
             self._stays(loc, refused or (result.why if result else ""))
