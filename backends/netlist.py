@@ -8,6 +8,7 @@ are electronic and not part of it. What a shifter makes is split over its arms a
 import re
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, pass_phase_rad
 from onnx2mzi.pipeline.backend import Backend, Emission, chosen_layers
 from onnx2mzi.pipeline.base import option
+from onnx2mzi.pipeline.chip import Alike
 
 NETLIST_FILE = "netlist.yml"
 
@@ -82,8 +84,6 @@ def mesh_circuit(mesh: Mesh) -> Circuit:
     """A mesh: instances `c3_p2` for MZIs and crossings, `w_c3_p2` and `w_p2` for guides that
     carry a phase before that MZI or behind the last one, `out_p2` for shifters on guides."""
     wiring = _Wiring(mesh.ports)
-    theta = arm_phases_rad(mesh.theta_rad, mesh.theta_state, mesh.drive)
-    phi = arm_phases_rad(mesh.phi_rad, mesh.phi_state, mesh.drive)
     crossing = (mesh.theta_state == ShifterState.REMOVED) & (mesh.phi_state != ShifterState.ACTIVE)
     passing = pass_phase_rad(mesh.drive)
     done = [0] * mesh.ports
@@ -99,22 +99,14 @@ def mesh_circuit(mesh: Mesh) -> Circuit:
         mesh.column.tolist(),
         mesh.port.tolist(),
         crossing.tolist(),
-        *(values.tolist() for values in (*phi, *theta)),
+        *(values.tolist() for values in _mzi_phases(mesh)),
         strict=True,
     )
     for column, port, bare, phi_upper, phi_lower, theta_upper, theta_lower in rows:
         if passing:
             for guide in (port, port + 1):
                 passed(guide, column, f"w_c{column}_p{guide}")
-        settings: dict[str, float] = {}
-        if phi_upper:
-            settings["phi_upper_rad"] = phi_upper
-        if phi_lower:
-            settings["phi_lower_rad"] = phi_lower
-        if theta_upper:
-            settings["theta_upper_rad"] = theta_upper
-        if theta_lower:
-            settings["theta_lower_rad"] = theta_lower
+        settings = _mzi_settings(phi_upper, phi_lower, theta_upper, theta_lower)
         instance = Instance("crossing" if bare else "mzi", settings)
         wiring.add(f"c{column}_p{port}", instance, (port, port + 1))
     if passing:
@@ -124,6 +116,27 @@ def mesh_circuit(mesh: Mesh) -> Circuit:
         phase = {"phase_rad": float(mesh.out_rad[guide])}
         wiring.add(f"out_p{guide}", Instance("guide", phase), (guide,))
     return wiring.done()
+
+
+def _mzi_phases(mesh: Mesh) -> tuple[Real, Real, Real, Real]:
+    """What phi and theta make on the upper and the lower arm, shapes (K,)."""
+    phi = arm_phases_rad(mesh.phi_rad, mesh.phi_state, mesh.drive)
+    return *phi, *arm_phases_rad(mesh.theta_rad, mesh.theta_state, mesh.drive)
+
+
+def _mzi_settings(
+    phi_upper: float, phi_lower: float, theta_upper: float, theta_lower: float
+) -> dict[str, float]:
+    settings: dict[str, float] = {}
+    if phi_upper:
+        settings["phi_upper_rad"] = phi_upper
+    if phi_lower:
+        settings["phi_lower_rad"] = phi_lower
+    if theta_upper:
+        settings["theta_upper_rad"] = theta_upper
+    if theta_lower:
+        settings["theta_lower_rad"] = theta_lower
+    return settings
 
 
 def attenuators_circuit(sigma: Attenuators) -> Circuit:
@@ -161,6 +174,14 @@ def circuits(
 
     Of `layers` only, all if None; names are those of the whole chip.
     """
+    for name, part in parts(program, layers):
+        yield name, mesh_circuit(part) if isinstance(part, Mesh) else part
+
+
+def parts(
+    program: Program, layers: Container[str] | None = None
+) -> Iterator[tuple[str, Mesh | Circuit]]:
+    """As `circuits`, meshes as they are."""
     names: list[tuple[str, MeshTile]] = []
     for position, layer in enumerate(program.layers):
         if layers is not None and layer.name not in layers:
@@ -170,10 +191,10 @@ def circuits(
                 assert isinstance(tile, MeshTile)
                 name = f"L{position}_G{g}_T{t}"
                 names.append((name, tile))
-                yield f"{name}_v", mesh_circuit(tile.v)
+                yield f"{name}_v", tile.v
                 if len(tile.sigma):
                     yield f"{name}_s", attenuators_circuit(tile.sigma)
-                yield f"{name}_u", mesh_circuit(tile.u)
+                yield f"{name}_u", tile.u
                 yield name, tile_circuit(tile, name)
     ports: dict[str, str] = {}
     for name, tile in names:
@@ -189,28 +210,78 @@ def netlist_text(program: Program, layers: Container[str] | None = None) -> Iter
         for k, layer in enumerate(program.layers)
         if layers is None or layer.name in layers
     )
-    for name, circuit in circuits(program, layers):
-        yield circuit_text(name, circuit)
+    known = Alike[Frame]()
+    for name, part in parts(program, layers):
+        if isinstance(part, Mesh):
+            yield mesh_text(name, part, known)
+        else:
+            yield circuit_text(name, part)
 
 
 def circuit_text(name: str, circuit: Circuit) -> str:
     """One circuit as YAML."""
     instances = [
-        f"    {key}: {{component: {instance.component}, settings: {_settings(instance)}}}"
+        f"    {key}: {{component: {instance.component}, settings: {_settings(instance.settings)}}}"
         for key, instance in circuit.instances.items()
     ]
-    lines = [f"{name}:", *_section("instances", instances)]
+    return "\n".join([f"{name}:", *_section("instances", instances), _joints(circuit)]) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The text of a mesh but for its phases: the start of every instance's line, which MZI or,
+    counted from behind them, which guide's shifter it is (None: `rest` says it all), the rest."""
+
+    instances: list[tuple[str, int | None, str]]
+    joints: str
+
+
+def mesh_text(name: str, mesh: Mesh, known: Alike[Frame]) -> str:
+    """As `circuit_text` of `mesh_circuit`; what meshes of one structure share is made once."""
+    arrays = (mesh.column, mesh.port, mesh.theta_state, mesh.phi_state, mesh.out_state)
+    head = f"{mesh.ports} {len(mesh)} {mesh.drive} ".encode()
+    frame = known.of(
+        b"".join([head, *(array.tobytes() for array in arrays)]), partial(_frame, mesh)
+    )
+    phases = zip(*(values.tolist() for values in _mzi_phases(mesh)), strict=True)
+    settings = [_settings(_mzi_settings(*four)) for four in phases]
+    settings += [_settings({"phase_rad": rad}) for rad in mesh.out_rad.tolist()]
+    lines = [
+        f"{start}{rest if which is None else settings[which]}}}"
+        for start, which, rest in frame.instances
+    ]
+    return "\n".join([f"{name}:", *_section("instances", lines), frame.joints]) + "\n"
+
+
+def _frame(mesh: Mesh) -> Frame:
+    circuit = mesh_circuit(mesh)
+    places = zip(mesh.column.tolist(), mesh.port.tolist(), strict=True)
+    number = {f"c{column}_p{port}": k for k, (column, port) in enumerate(places)}
+    number |= {f"out_p{guide}": len(mesh) + guide for guide in range(mesh.ports)}
+    instances = [
+        (
+            f"    {key}: {{component: {instance.component}, settings: ",
+            number.get(key),
+            _settings(instance.settings),
+        )
+        for key, instance in circuit.instances.items()
+    ]
+    return Frame(instances, _joints(circuit))
+
+
+def _joints(circuit: Circuit) -> str:
+    lines: list[str] = []
     for section, pairs in (("connections", circuit.connections), ("ports", circuit.ports)):
         lines += _section(section, [f"    {key}: {value}" for key, value in pairs.items()])
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _section(name: str, lines: list[str]) -> list[str]:
     return [f"  {name}:", *lines] if lines else [f"  {name}: {{}}"]
 
 
-def _settings(instance: Instance) -> str:
-    text = ", ".join([f"{key}: {value!r}" for key, value in instance.settings.items()])
+def _settings(settings: dict[str, float]) -> str:
+    text = ", ".join([f"{key}: {value!r}" for key, value in settings.items()])
     # Readers of YAML 1.1 take 1e-05 for a text, and 1.0e-05 for a number.
     return "{" + (_NO_POINT.sub(r"\1.0e", text) if "e-" in text else text) + "}"
 

@@ -10,16 +10,22 @@ import pytest
 
 from onnx2mzi.backends.netlist import (
     Circuit,
+    Frame,
+    circuit_text,
     circuits,
+    mesh_circuit,
+    mesh_text,
     netlist_text,
+    parts,
     tile_circuit,
     write_netlist,
 )
 from onnx2mzi.backends.netlist_models import MODELS
 from onnx2mzi.emulate.transfer import tile_transfer
-from onnx2mzi.ir import MeshTile, Program
+from onnx2mzi.ir import Mesh, MeshTile, Program
 from onnx2mzi.physics.arrays import Complex
 from onnx2mzi.physics.shifter import Drive
+from onnx2mzi.pipeline.chip import Alike
 
 MakeProgram = Callable[..., Program]
 MakeTile = Callable[..., MeshTile]
@@ -160,3 +166,22 @@ def test_a_tile_without_channels_has_no_attenuators(make_tile: MakeTile) -> None
     circuit = tile_circuit(tile, "L0_G0_T0")
     assert list(circuit.instances) == ["v", "u"]
     assert not circuit.connections
+
+
+@pytest.mark.parametrize("drive", Drive)
+def test_the_text_of_meshes_that_share_a_frame_is_that_of_their_circuits(
+    make_program: MakeProgram, drive: Drive
+) -> None:
+    program = make_program(2, drive=drive)
+    known = Alike[Frame]()
+    seen = 0
+    for name, part in [*parts(program), *parts(program)]:
+        if isinstance(part, Mesh):
+            turned = replace(part, theta_rad=-part.theta_rad, out_rad=part.out_rad / 2)
+            for mesh in (part, turned):
+                expected = circuit_text(name, mesh_circuit(mesh))
+                assert mesh_text(name, mesh, known) == expected
+                seen += 1
+    assert seen > 4
+    whole = "".join(circuit_text(name, circuit) for name, circuit in circuits(program))
+    assert "".join(list(netlist_text(program))[1:]) == whole
