@@ -39,6 +39,10 @@ class Kept:
     _off: bool = False
     _digests: dict[int, tuple[Matrix, str]] = field(default_factory=dict)
 
+    def place(self) -> Path | None:
+        """The folder, for a pass that keeps its work in files of its own; None: not (yet)."""
+        return self._folder()
+
     def layer(self, step: str, program: Program, layer: LinearLayer) -> LinearLayer | None:
         """The layer as it was behind the pass `step`, None if it is not kept."""
         self.by_layer += 1

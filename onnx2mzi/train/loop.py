@@ -61,9 +61,10 @@ class Trainer:
     """A network, what it is trained for, and what it has learned so far.
 
     `fit` may be called many times; each call starts Adam anew and counts as one piece of work:
-    with a `folder` finished pieces are kept there and, after an interruption, taken up instead of
-    done again, the piece that was under way from its last epoch on. The same seed gives the
-    same network. `deadline` is a `perf_counter` time: `fit` ends early at it, then `expired`.
+    with a `folder` (asked whenever something could be kept; None: nowhere) finished pieces are kept
+    there under names that begin with `prefix` and, after an interruption, taken up instead of done
+    again, the piece that was under way from the end of one of its epochs on. The same seed gives
+    the same network. `deadline` is a `perf_counter` time: `fit` ends early at it, then `expired`.
     """
 
     network: PhaseNetwork
@@ -72,12 +73,15 @@ class Trainer:
     held: Samples
     settings: Settings = field(default_factory=Settings)
     deadline: float | None = None
-    folder: Path | None = None
+    folder: Callable[[], Path | None] = lambda: None
+    prefix: str = ""
     tell: Callable[[str, int, int], None] = lambda what, done, total: None
+    patience_s: float = 5.0
     pieces: int = 0
 
     def __post_init__(self) -> None:
         self.optimizer: torch.optim.Adam | None = None
+        self._kept_s = perf_counter()
         if len(self.fit_on) == 0:
             raise InputError("there are no samples to train on")
 
@@ -122,7 +126,7 @@ class Trainer:
             recent: list[float] = []
             for step in range(begin, steps):
                 if step % each == 0:
-                    if step > begin:
+                    if step > begin and perf_counter() - self._kept_s > self.patience_s:
                         self._keep_piece(piece, step, False, optimizer, random)
                     order = rows[torch.randperm(len(rows), generator=random)]
                 if self.expired:
@@ -235,9 +239,10 @@ class Trainer:
     # ---- interruptions ------------------------------------------------------------------------
 
     def _path(self, piece: int, done: bool) -> Path | None:
-        if self.folder is None:
+        folder = self.folder()
+        if folder is None:
             return None
-        return self.folder / f"piece{piece}.{'done' if done else 'part'}.pt"
+        return folder / f"{self.prefix}piece{piece}.{'done' if done else 'part'}.pt"
 
     def _keep_piece(
         self,
@@ -253,7 +258,7 @@ class Trainer:
         content: dict[str, Any] = {"network": self.network.state(), "step": step}
         if not done:
             content |= {"optimizer": optimizer.state_dict(), "random": random.get_state()}
-        path.parent.mkdir(parents=True, exist_ok=True)
+        self._kept_s = perf_counter()
         new = path.with_suffix(".new")
         torch.save(content, new)
         new.replace(path)

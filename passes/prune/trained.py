@@ -4,6 +4,7 @@ The room `onnx2mzi.train` does the work; what needs torch is imported here, and 
 trains.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -129,6 +130,8 @@ class Course:
             samples(network.held, network.original, goal.output),
             Settings(lr=recipe.lr, lr_electronic=recipe.lr, batch=batch, seed=context.seed),
             deadline=recipe.deadline,
+            folder=(lambda: None) if context.kept is None else context.kept.place,
+            prefix=_named(program, recipe),
             tell=lambda what, done, total: context.progress(f"prune: {what}", done, total),
         )
         links = _readers(network, context.seed) if recipe.method == "filter" else {}
@@ -204,6 +207,12 @@ class Course:
             self.context,
             FrontierPoint(self.recipe.method, point.heaters, power, point.accuracy, point.kept),
         )
+
+
+def _named(program: Program, recipe: Recipe) -> str:
+    """What the files of an interrupted training begin with."""
+    text = repr((program.history, replace(recipe, deadline=None)))
+    return f"train-{hashlib.sha256(text.encode()).hexdigest()[:16]}-"
 
 
 def told(context: Context, point: FrontierPoint) -> None:

@@ -62,7 +62,7 @@ def test_an_interrupted_training_goes_on_to_the_same_network(
         pass
 
     def run(folder: Path | None, stop: int | None) -> Any:
-        trainer = make_trainer(folder=folder)
+        trainer = make_trainer(folder=lambda: folder, patience_s=0.0)
         seen = 0
 
         def hook(trainer: Any, at: Any) -> None:

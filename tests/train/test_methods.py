@@ -32,7 +32,8 @@ def test_a_method_leaves_what_it_may_and_the_network_works(name: str, make_train
     assert network.phases_active <= keep + fixed < dense.heaters
     for spot in network.spots.values():
         assert network.alive[spot].any()
-    assert not network.effective()[~network.alive].any()
+    resting = network.effective()[~network.alive].abs()
+    assert ((resting == 0.0) | (resting == torch.pi)).all()
     assert trainer.measure().accuracy > RIGHT.get(name, 0.8)
 
 
