@@ -9,8 +9,8 @@ import gdstk
 import numpy as np
 
 from onnx2mzi.backends.gds.cells import CellBook
-from onnx2mzi.backends.gds.drc import klayout_module
 from onnx2mzi.backends.gds.guides import drawn
+from onnx2mzi.backends.gds.klayout import klayout_module
 from onnx2mzi.tech import Technology
 
 # Rounding to the grid moves an edge by up to half of this many steps.

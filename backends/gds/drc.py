@@ -5,11 +5,12 @@ Needs the module `klayout` (extra `check`), imported when called.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from onnx2mzi.errors import InputError, UsageError
+from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
+from onnx2mzi.backends.gds.units import Check, uncovered, units
 from onnx2mzi.tech import Layer, Technology
 
 # Slanted guides are rounded to the grid: both sides move by up to a step.
@@ -38,33 +39,6 @@ class Violations:
     def total(self) -> int:
         """All violations."""
         return sum(self.counts.values())
-
-
-def klayout_module(name: str) -> Any:
-    """`klayout.db` and the like. Raises UsageError with the remedy where it is not installed."""
-    try:
-        from importlib import import_module
-
-        return import_module(f"klayout.{name}")
-    except ImportError:
-        raise UsageError(
-            "design rules and the layout's circuit need KLayout's Python module",
-            where="check",
-            hint='pip install "onnx2mzi[check]", or pip install klayout',
-        ) from None
-
-
-def read_layout(path: Path) -> Any:
-    """The `klayout.db.Layout` of a GDS file with one top cell. Raises InputError for others."""
-    layout = klayout_module("db").Layout()
-    try:
-        layout.read(str(path))
-        layout.top_cell()
-    except RuntimeError as error:
-        raise InputError(f"cannot be read: {error}", where=str(path)) from None
-    if layout.top_cell() is None:
-        raise InputError("has no top cell", where=str(path))
-    return layout
 
 
 def check_rules(path: Path, technology: Technology, report: Path | None = None) -> Violations:
@@ -99,30 +73,58 @@ def _rules(layout: Any, technology: Technology) -> Iterator[Rule]:
     db = klayout_module("db")
     top, layers, rules = layout.top_cell(), technology.layers, technology.rules
 
+    def raw(layer: Layer) -> Any:
+        found = db.Region(top.begin_shapes_rec(layout.layer(*layer)))
+        found.merged_semantics = False
+        return found
+
     def region(layer: Layer) -> Any:
-        return db.Region(top.begin_shapes_rec(layout.layer(*layer))).merged()
+        return raw(layer).merged()
 
     def steps(length_um: float) -> int:
         return round(length_um / float(layout.dbu))
 
-    core, heater, metal = region(layers.core), region(layers.heater), region(layers.metal)
+    # All guides together are costly: only where a rule is not proven to be kept.
+    core = cache(partial(region, layers.core))
+    heater, metal = region(layers.heater), region(layers.metal)
     outline = region(layers.outline)
     metrics = (False, db.Region.Projection, IGNORED_ANGLE)
-    limits = (
-        ("core", core, rules.core_width_um, rules.core_space_um, SLANT_STEPS),
-        ("heater", heater, rules.heater_width_um, rules.heater_space_um, 0),
-        ("metal", metal, rules.metal_width_um, rules.metal_space_um, 0),
+    pins = uncovered(layout, technology.markers.pin, layers.core, SLANT_STEPS)
+    # Half of a pin may lie behind the end of a guide at the die's edge.
+    pins &= outline
+    reach_um = max(rules.core_width_um, rules.core_space_um)
+    parts = units(layout, layers.core, reach_um, pins)
+
+    def core_check(check: Check) -> Any:
+        return db.EdgePairs() if parts.keep(check) else check(core())
+
+    yield Rule(
+        "core.width",
+        f"core narrower than {rules.core_width_um} um",
+        lambda: core_check(
+            lambda shapes: shapes.width_check(steps(rules.core_width_um) - SLANT_STEPS, *metrics)
+        ),
     )
-    for name, shapes, width_um, space_um, slack in limits:
+    yield Rule(
+        "core.space",
+        f"core closer than {rules.core_space_um} um",
+        lambda: core_check(
+            lambda shapes: shapes.space_check(steps(rules.core_space_um) - SLANT_STEPS, *metrics)
+        ),
+    )
+    for name, shapes, width_um, space_um in (
+        ("heater", heater, rules.heater_width_um, rules.heater_space_um),
+        ("metal", metal, rules.metal_width_um, rules.metal_space_um),
+    ):
         yield Rule(
             f"{name}.width",
             f"{name} narrower than {width_um} um",
-            partial(shapes.width_check, steps(width_um) - slack, *metrics),
+            partial(shapes.width_check, steps(width_um), *metrics),
         )
         yield Rule(
             f"{name}.space",
             f"{name} closer than {space_um} um",
-            partial(shapes.space_check, steps(space_um) - slack, *metrics),
+            partial(shapes.space_check, steps(space_um), *metrics),
         )
     overlap_um = rules.heater_metal_overlap_um
     yield Rule(
@@ -131,20 +133,23 @@ def _rules(layout: Any, technology: Technology) -> Iterator[Rule]:
         partial((heater & metal).width_check, steps(overlap_um), *metrics),
     )
     yield Rule("metal.outline", "metal beyond the die's outline", lambda: metal - outline)
-    yield Rule("core.outline", "guides beyond the die's outline", lambda: core - outline)
+    guides = raw(layers.core)
+    # A die is a box: its corners tell.
+    boxed = outline.is_box() and guides.bbox().inside(outline.bbox())
+    yield Rule(
+        "core.outline",
+        "guides beyond the die's outline",
+        lambda: db.Region() if boxed else core() - outline,
+    )
     one = max(1, steps(technology.grid_um))
-    for name, shapes in (("core", core), ("heater", heater), ("metal", metal)):
+    for name, shapes in (("core", guides), ("heater", heater), ("metal", metal)):
         yield Rule(
             f"{name}.grid",
             f"{name} off the grid of {technology.grid_um} um",
             partial(shapes.grid_check, one, one),
         )
-    pins = db.Region(top.begin_shapes_rec(layout.layer(*technology.markers.pin)))
-    # Half of a pin may lie behind the end of a guide at the die's edge.
-    inner = (pins & outline).sized(0, -SLANT_STEPS, 2)
     yield Rule(
         "pin.guide",
         "an optical pin that is not within a guide: an offset, a step of width or a gap",
-        # A subtraction: `not_inside` is slow against guides that are all one polygon.
-        lambda: inner - core,
+        lambda: pins - parts.near,
     )

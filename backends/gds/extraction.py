@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mzi.backends.gds.bodies import Bodies, Kind
-from onnx2mzi.backends.gds.drc import klayout_module, read_layout
+from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
 from onnx2mzi.tech import Layer, Technology
 
 # How far beside its mark the guides of a crossing are looked for.

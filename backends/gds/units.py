@@ -1,0 +1,128 @@
+"""A layer as its cells see it: a proof, in a fraction of the time, that a rule is kept.
+
+A mesh is a few cells, each placed thousands of times; all its guides together are one polygon.
+A rule that holds within every cell and wherever two placed cells come near each other holds
+everywhere: two edges that are too close belong to one cell, or to two whose boxes are as close.
+What is found is not told from here: neighbours may heal it, so the whole layer is checked then.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from onnx2mzi.backends.gds.klayout import klayout_module
+from onnx2mzi.tech import Layer
+
+# Cells up to this size are units; larger ones are taken apart, if they hold others.
+UNIT_UM = 3000.0
+# Cut edges lie so far beyond a window.
+MARGIN_UM = 2.0
+
+Check = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """A layer of a layout as units, and the windows where units come near each other.
+
+    `cells` maps a cell to where it is placed; `loose` are shapes of larger cells; `windows` is a
+    region, and `near` what of the layer lies there and around.
+    """
+
+    layout: Any
+    layer: int
+    cells: dict[int, list[Any]]
+    loose: Any
+    windows: Any
+    near: Any
+
+    def keep(self, check: Check) -> bool:
+        """Whether a check of merged regions, which gives edge pairs, finds nothing anywhere."""
+        if not check(self.loose.merged()).is_empty():
+            return False
+        for cell in self.cells:
+            if not check(self._shapes(cell)).is_empty():
+                return False
+        # What was cut at a window's rim is none of the layer's.
+        return bool(check(self.near).extents(1).interacting(self.windows).is_empty())
+
+    def _shapes(self, cell: int) -> Any:
+        db = klayout_module("db")
+        shapes = self.layout.cell(cell).begin_shapes_rec(self.layer)
+        return db.Region(shapes).merged()
+
+
+def units(layout: Any, layer: Layer, reach_um: float, others: Any) -> Units:
+    """The units of a layer, for rules that reach as far as `reach_um`.
+
+    `others` is a region in the neighbourhood of which `near` is complete as well.
+    """
+    db = klayout_module("db")
+    index, top = layout.layer(*layer), layout.top_cell()
+    cells: dict[int, list[Any]] = {}
+    loose, boxes = db.Region(), db.Region()
+    reach = round(reach_um / layout.dbu) + 1
+    for cell, shape, place in _parts(db, layout, top, index, db.ICplxTrans()):
+        if shape is not None:
+            polygon = shape.polygon.transformed(place)
+            loose.insert(polygon)
+            boxes.insert(polygon.bbox().enlarged(reach, reach))
+            continue
+        cells.setdefault(cell.cell_index(), []).append(place)
+        boxes.insert(cell.bbox(index).transformed(place).enlarged(reach, reach))
+    # Covered at least twice.
+    windows = boxes.merged(False, 2)
+    wide = (windows + others).sized(round(MARGIN_UM / layout.dbu)).merged()
+    raw = db.Region(top.begin_shapes_rec(index))
+    raw.merged_semantics = False
+    return Units(layout, index, cells, loose, windows, (raw & wide).merged())
+
+
+def uncovered(layout: Any, pins: Layer, core: Layer, shrink: int) -> Any:
+    """What of the pins, made `shrink` lower, is not covered by the core of their own unit.
+
+    Pins of larger cells are all in it.
+    """
+    db = klayout_module("db")
+    index, guides = layout.layer(*pins), layout.layer(*core)
+    left = db.Region()
+    known: dict[int, Any] = {}
+    for cell, shape, place in _parts(db, layout, layout.top_cell(), index, db.ICplxTrans()):
+        if shape is not None:
+            if not shape.is_text():
+                one = db.Region(shape.polygon.transformed(place))
+                left += one.sized(0, -shrink, 2)
+            continue
+        if cell.cell_index() not in known:
+            own = db.Region(cell.begin_shapes_rec(index)).sized(0, -shrink, 2)
+            known[cell.cell_index()] = own - db.Region(cell.begin_shapes_rec(guides))
+        left += known[cell.cell_index()].transformed(place)
+    return left
+
+
+def _parts(db: Any, layout: Any, cell: Any, layer: int, place: Any) -> Iterator[tuple[Any, ...]]:
+    """(unit cell, None, where) and (cell, loose shape, where), from a cell downwards."""
+    for shape in cell.shapes(layer).each(db.Shapes.SPolygons | db.Shapes.SBoxes | db.Shapes.SPaths):
+        yield cell, shape, place
+    most = round(UNIT_UM / layout.dbu)
+    for instance in cell.each_inst():
+        inner = instance.cell
+        box = inner.bbox(layer)
+        if box.empty():
+            continue
+        unit = inner.is_leaf() or (box.width() <= most and box.height() <= most)
+        for moved in _places(db, instance):
+            if unit:
+                yield inner, None, place * moved
+            else:
+                yield from _parts(db, layout, inner, layer, place * moved)
+
+
+def _places(db: Any, instance: Any) -> Iterator[Any]:
+    """Where an instance lies, every one of an array."""
+    if not instance.is_regular_array():
+        yield instance.cplx_trans
+        return
+    for i in range(instance.na):
+        for j in range(instance.nb):
+            yield db.ICplxTrans(instance.a * i + instance.b * j) * instance.cplx_trans
