@@ -5,6 +5,7 @@ from typing import Any
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.charts import bar, phase_histogram, phase_legend, share_chart
 from onnx2mzi.backends.report.frontier import frontier_section
+from onnx2mzi.backends.report.heat import heat_section
 from onnx2mzi.backends.report.making import (
     electronic_section,
     method_section,
@@ -35,6 +36,7 @@ def page(emission: Emission, report: Row, *, tiles_per_layer: int) -> str:
         _shares(report),
         _meshes(emission, tiles_per_layer),
         _histograms(emission),
+        heat_section(report),
         frontier_section(report),
         passes_section(report),
         electronic_section(report),
@@ -151,6 +153,23 @@ def _compared(report: Row, keys: tuple[str, str, str], show: Any) -> Markup | No
     return el("div", *rows, class_="compare")
 
 
+def _made_chips(report: Row) -> list[Markup]:
+    """Cards of chips with errors: fabricated ones, set for their errors, and one measured."""
+    cards: list[Markup] = []
+    for kind, title in (("fabricated", "Accuracy as fabricated"), ("retuned", "Set when made")):
+        mean = report.get(f"accuracy_{kind}_mean")
+        if mean is not None:
+            spread = f"± {text.percent(report[f'accuracy_{kind}_std'], 2)}"
+            good = f"yield {text.percent(report[f'accuracy_{kind}_yield'], 0)}"
+            card = _card(title, text.percent(mean, 2), f"{spread}, {good}")
+            cards.append(el("div", card, title=report[f"{kind}_on"]))
+    made, after = report.get("accuracy_made"), report.get("accuracy_recalibrated")
+    if made is not None and after is not None:
+        was = f"was {text.percent(made, 2)} as made"
+        cards.append(_card("Measured chip, re-calibrated", text.percent(after, 2), was))
+    return cards
+
+
 def _card(what: str, big: str, small: str = "", below: Markup | None = None) -> Markup:
     return el(
         "div",
@@ -190,18 +209,7 @@ def _cards(report: Row) -> Markup:
     if accuracy is not None:
         was = f"was {text.percent(report['accuracy_reference'], 2)}"
         small.append(_card("Accuracy", text.percent(accuracy, 2), was))
-    fabricated = report.get("accuracy_fabricated_mean")
-    if fabricated is not None:
-        spread = f"± {text.percent(report['accuracy_fabricated_std'], 2)}"
-        good = f"yield {text.percent(report['accuracy_fabricated_yield'], 0)}"
-        title = report["fabricated_on"]
-        small.append(
-            el(
-                "div",
-                _card("Accuracy as fabricated", text.percent(fabricated, 2), f"{spread}, {good}"),
-                title=title,
-            )
-        )
+    small += _made_chips(report)
     small += [
         _card(
             "Output error, worst",

@@ -115,6 +115,7 @@ def options_of(arguments: argparse.Namespace, command: str) -> Options:
         unroll=tuple(arguments.unroll),
         data=arguments.data,
         test=arguments.test,
+        measured=arguments.measured,
         passive=arguments.passive,
         budget=arguments.budget,
         max_drop=arguments.max_drop,

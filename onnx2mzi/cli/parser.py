@@ -160,6 +160,11 @@ def _add_accuracy(parser: Parser) -> None:
     add = group.add_argument
     add("--data", metavar="X.npz", help="inputs (labels: y) for fitting")
     add("--test", metavar="X.npz", help="for measuring; default: every second row of --data")
+    add(
+        "--measured",
+        metavar="ERRORS.csv",
+        help="errors of a made chip: its heaters are set for them (retuned.csv)",
+    )
     add("--budget", type=number, metavar="E", help="relative error a layer, without data")
     add("--max-drop", type=fraction, metavar="0.5%", help="largest loss of accuracy; else exit 5")
     add(
@@ -237,6 +242,9 @@ def run_parser() -> Parser:
         "--imperfect",
         metavar="SIZES",
         help="also imperfect copies: typical, or e.g. 'phase_rad=0.02 split_rad=0.01'",
+    )
+    parser.add_argument(
+        "--heat", action="store_true", help="also what the heat of its heaters does to the chip"
     )
     parser.add_argument(
         "--copies", type=whole, default=20, metavar="N", help="imperfect copies; default 20"

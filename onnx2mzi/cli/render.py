@@ -161,7 +161,29 @@ def verdict(report: Row, *, color: bool) -> str:
         text += accuracy(report) + "\n"
     elif report.get("changed_answers") is not None:
         text += f"top-1 answers that changed: {report['changed_answers']:.2%}\n"
+    text += made(report)
     return f"{paint('verified:', 'good', color=color)} {text}"
+
+
+def made(report: Row) -> str:
+    """What becomes of it on chips with errors, and on the one that was measured."""
+    lines = []
+    fabricated, retuned = (
+        report.get(f"accuracy_{kind}_mean") for kind in ("fabricated", "retuned")
+    )
+    if fabricated is not None:
+        set_for = "" if retuned is None else f"; set for measured errors {retuned:.2%}"
+        lines.append(f"chips as fabricated: accuracy {fabricated:.2%}{set_for}\n")
+    before, after = (report.get(f"accuracy_{kind}") for kind in ("made", "recalibrated"))
+    errors = [report.get(f"max_rel_error_{kind}") for kind in ("made", "recalibrated")]
+    if before is not None and after is not None:
+        lines.append(f"measured chip: accuracy {before:.2%}, re-calibrated {after:.2%}\n")
+    elif errors[1] is not None:
+        lines.append(
+            f"measured chip: relative error {number(errors[0])}, "
+            f"re-calibrated {number(errors[1])}\n"
+        )
+    return "".join(lines)
 
 
 def shortened(name: str) -> str:
@@ -253,7 +275,37 @@ def emulated(found: Row, *, color: bool) -> str:
         text += f"top-1 answers that changed: {found['changed_answers']:.2%}\n"
     if found["accuracy"] is not None:
         text += paint(accuracy(found), "bold", color=color) + "\n"
+    if found.get("heat"):
+        text += heat(found["heat"])
     return text + (imperfect(found["imperfect"]) if found["imperfect"] else "")
+
+
+def heat(found: Row) -> str:
+    """Scores of a warm chip, its power, its hottest spots."""
+    rows = [["heat", found["score"]], ["  cold", f"{found['ideal']:.2%}"]]
+    rows.append(["  warm, drives as drawn", f"{found['naive']:.2%}"])
+    if found["compensated"] is not None:
+        rows.append(["  warm, drives compensated", f"{found['compensated']:.2%}"])
+    for row in found["uncertain"]:
+        told = f"{row['mean']:.2%}, worst {row['worst']:.2%}"
+        rows.append([f"  heat off by {row['error']:.0%}", told])
+    text = table(rows, right=(False, False))
+    text += (
+        f"{found['heaters']:,} heaters, {found['heat_p_pi_naive']:.1f} -> "
+        f"{found['heat_p_pi']:.1f} P_pi, {found['heat_mw']:,.0f} mW; P_pi "
+        f"{found['p_pi_mw_derived']:.2f} mW from the stack, "
+        f"{found['p_pi_mw_technology']:g} mW in the technology\n"
+    )
+    for row in found["certificate"]:
+        text += f"expected loss ({found['loss_of']}) at {row['error']:.0%}: {number(row['loss'])}\n"
+    for spot in found["hottest"][:3]:
+        text += (
+            f"hottest: {spot['kelvin']:.1f} K over the sink at ({spot['x_um']:.0f}, "
+            f"{spot['y_um']:.0f}) um, {spot['layer']} {spot['block']}, {spot['power_mw']:.1f} mW\n"
+        )
+    if found["spacing_um"] is not None:
+        text += f"a neighbour {found['spacing_um']:.0f} um away is felt by less than 1 %\n"
+    return text
 
 
 def imperfect(found: Row) -> str:

@@ -36,6 +36,7 @@ def compile(
     *,
     data: Data | None = None,
     test: Data | None = None,
+    measured: str | Path | None = None,
     tech: str | Path | Technology | None = None,
     ports: int = DEFAULT_PORTS,
     mesh: str | None = None,
@@ -59,7 +60,8 @@ def compile(
     with what they need, or a whole Pipeline, run as it is. `data` is for fitting, `test` for
     measuring (.npz paths or dicts of arrays; labels are `y`). `budget` and `max_drop` are
     fractions; training ends `time_limit` seconds after the start. `unroll` names layers (or
-    "all") that get a chip for every position. `workers` is the number of tiles at a time, and
+    "all") that get a chip for every position. `measured` is a table of a made chip's errors, for
+    which its heaters are set. `workers` is the number of tiles at a time, and
     changes nothing else. The chip is emulated and compared
     with the model before it is returned.
 
@@ -70,6 +72,7 @@ def compile(
         optimize=optimize,
         data=data,
         test=test,
+        measured=measured,
         tech=tech,
         ports=ports,
         mesh=mesh,

@@ -12,6 +12,9 @@ import numpy as np
 from onnx2mzi.driver import measure
 from onnx2mzi.driver.emit import backends_of, left_out
 from onnx2mzi.driver.fabricated import with_fabrication
+from onnx2mzi.driver.heat import with_heat
+from onnx2mzi.driver.measured import FILE as RETUNED_FILE
+from onnx2mzi.driver.measured import Retuned, with_measured
 from onnx2mzi.driver.options import Ears, Options, check_numbers, passive_of, pipeline_of
 from onnx2mzi.driver.output import need_manifest, staged, write_manifest
 from onnx2mzi.driver.plugins import technology
@@ -76,6 +79,10 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
         seed=options.seed,
         drop=options.max_drop,
     )
+    settings: Retuned | None = None
+    if options.measured is not None:
+        found, settings = with_measured(found, result.program, target, runner, samples, options)
+    found = with_heat(found, result.program, target, made, samples)
     has_data = options.data is not None or options.test is not None
     measure.judge(found, lossless=result.lossless, options=options, has_data=has_data)
     if options.max_drop is not None and not has_data:
@@ -94,6 +101,7 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
             frontier=tuple(points),
         ),
         {**about(model, options, pipeline), "technology": dump_technology(target)},
+        retuned=settings,
     )
 
 
@@ -130,12 +138,14 @@ def host_of(program: Program) -> Host:
 class Compiled:
     """A finished chip: its program, what was measured, and how to run and save it.
 
-    `about` goes into the manifest; `saved_report` is what report.json said, if it was loaded.
+    `about` goes into the manifest; `saved_report` is what report.json said, if it was loaded;
+    `retuned` how the heaters of a made chip are set, if its errors were given.
     """
 
     emission: Emission
     about: Mapping[str, Any] = field(default_factory=dict)
     saved_report: Mapping[str, Any] | None = None
+    retuned: Retuned | None = None
 
     @property
     def program(self) -> Program:
@@ -210,6 +220,8 @@ class Compiled:
                 if progress is not None:
                     progress("write files", done, len(writers))
                 writer.write(emission, stage)
+            if self.retuned is not None:
+                (stage / RETUNED_FILE).write_text(self.retuned.table(), encoding="utf-8")
             notes = {
                 key: note for writer in writers for key, note in writer.notes(emission).items()
             }

@@ -30,6 +30,7 @@ class Options:
     `Pipeline`; `passes` is the text of a whole pipeline and overrules it. `max_drop` and
     `budget` are fractions, `time_limit` seconds. With `timing` the report holds seconds, and two
     runs are no longer the same bytes; the number of `workers` (tiles at a time) changes nothing.
+    `measured` is a table of a made chip's errors (see driver.measured).
     `command` is what was typed, for the manifest. Whatever is None is left to the defaults of
     passes and technology.
     """
@@ -45,6 +46,7 @@ class Options:
     unroll: Sequence[str] = ()
     data: Data | None = None
     test: Data | None = None
+    measured: str | Path | None = None
     passive: str | Passive = Passive.COMMON
     budget: float | None = None
     max_drop: float | None = None

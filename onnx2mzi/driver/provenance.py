@@ -17,6 +17,8 @@ PACKAGES = ("numpy", "onnx", "onnxruntime", "gdstk")
 def about(model: str | Path | bytes, options: Options, pipeline: Pipeline) -> dict[str, Any]:
     """Versions, seed, pipeline and the hashes of everything that was read."""
     read = {"model": model, "data": options.data, "test": options.test, "tech": options.tech}
+    if options.measured is not None:
+        read["measured"] = options.measured
     return {
         "command": options.command,
         "versions": versions(),

@@ -16,7 +16,9 @@ from onnx2mzi.emulate.imperfect_devices import (
     Heaters,
     MeshDevices,
 )
+from onnx2mzi.emulate.imperfect_native import native_copies
 from onnx2mzi.kernels.gauge import column_slices
+from onnx2mzi.kernels.native import Extension, extension
 from onnx2mzi.physics.arrays import Complex, Real
 from onnx2mzi.physics.imperfection import Imperfections, static_sigma_rad
 from onnx2mzi.physics.imperfection_cell import CellErrors, imperfect_crossing, imperfect_mzi
@@ -99,12 +101,63 @@ def static_errors(devices: MeshDevices, chips: Chips) -> tuple[CellErrors, Real]
 
 
 def drawn_mesh(
-    devices: MeshDevices, chips: Chips, entering: Carried, change: MeshChange | None = None
+    devices: MeshDevices,
+    chips: Chips,
+    entering: Carried,
+    change: MeshChange | None = None,
+    *,
+    told: bool = False,
 ) -> DrawnMesh:
     """Copies of the mesh. `entering` is the static phase that light brings along. With a `change`
-    heaters are set like that, and nothing else is trimmed."""
+    heaters are set like that, and nothing else is trimmed; with `told` the result is sure to say
+    how heaters were set."""
+    module = extension()
+    if module is None or devices.core.count == 0:
+        cells, carried, change = _drawn(devices, chips, entering, change)
+    else:
+        cells, carried, change = _natively(module, devices, chips, entering, change, told)
+    out_rad = _static_outputs(chips, devices) + change.out
+    noise = _output_changes(devices, chips)
+    factors = kept(devices, chips) * np.exp(1j * (devices.after_rad + out_rad + noise))
+    factors = np.broadcast_to(factors, (chips.copies, devices.ports))
+    after = Carried(carried.phase_rad + out_rad, carried.power)
+    return DrawnMesh(cells, factors, after, change)
+
+
+def _natively(
+    module: Extension,
+    devices: MeshDevices,
+    chips: Chips,
+    entering: Carried,
+    change: MeshChange | None,
+    told: bool,
+) -> tuple[Complex, Carried, MeshChange]:
+    made = native_copies(
+        module,
+        devices,
+        chips.sizes,
+        keys=chips.keys,
+        shared_rad=np.asarray(_shared_split(chips)).reshape(-1),
+        slope=_slope(chips)[:, 0],
+        coherence_mm=chips.coherence_mm,
+        leak=leaked(chips),
+        trim=chips.trim,
+        entering_rad=entering.phase_rad,
+        power=entering.power,
+        change=None if change is None else (change.theta, change.phi),
+        told=told,
+    )
+    out = np.zeros((1, devices.ports)) if change is None else change.out
+    carried = Carried(made.gathered_rad, made.power)
+    return made.cells, carried, MeshChange(made.theta, made.phi, out)
+
+
+def _drawn(
+    devices: MeshDevices, chips: Chips, entering: Carried, change: MeshChange | None
+) -> tuple[Complex, Carried, MeshChange]:
+    """Cells, what is carried to behind them, and how heaters were set, in numpy: the oracle."""
     sizes = chips.sizes
-    errors, out_rad = static_errors(devices, chips)
+    errors, _ = static_errors(devices, chips)
     carried = entering
     none = np.zeros((1, devices.core.count))
     trimmed = MeshChange(none, none, np.zeros((1, devices.ports)))
@@ -112,7 +165,6 @@ def drawn_mesh(
         trimmed = change
         errors = _moved(errors, "arm", devices.theta.on_arms(change.theta))
         errors = _moved(errors, "in", devices.phi.on_arms(change.phi))
-        out_rad = out_rad + change.out
     elif sizes.static and chips.trim:
         arms = np.asarray(errors.arm_upper), np.asarray(errors.arm_lower)
         inputs = np.asarray(errors.in_upper), np.asarray(errors.in_lower)
@@ -139,11 +191,24 @@ def drawn_mesh(
         )
         cells = np.array(cells)
         cells[:, bare] = imperfect_crossing(phi_rad=core.phi[bare], errors=there, leak=leak)
-    noise = _output_changes(devices, chips)
-    factors = kept(devices, chips) * np.exp(1j * (devices.after_rad + out_rad + noise))
-    factors = np.broadcast_to(factors, (chips.copies, devices.ports))
-    after = Carried(carried.phase_rad + out_rad, carried.power)
-    return DrawnMesh(cells, factors, after, trimmed)
+    return np.asarray(cells), carried, trimmed
+
+
+def mesh_trims(
+    devices: MeshDevices, errors: CellErrors, out_rad: Real, entering: Carried
+) -> tuple[MeshChange, Carried]:
+    """How the heaters of one mesh with known errors (K,) trim, (1, K), and what leaves it."""
+    rows = [
+        np.broadcast_to(np.asarray(values, float), (1, devices.core.count))
+        for values in (errors.arm_upper, errors.arm_lower, errors.in_upper, errors.in_lower)
+    ]
+    fixes, carried = _trims(devices, (rows[0], rows[1]), (rows[2], rows[3]), entering)
+    change = MeshChange(
+        devices.theta.makes(fixes[0], fixes[1]),
+        devices.phi.makes(fixes[2], fixes[3]),
+        np.zeros((1, devices.ports)),
+    )
+    return change, Carried(carried.phase_rad + out_rad, carried.power)
 
 
 def leaked(chips: Chips) -> float:
@@ -283,15 +348,20 @@ def _neighbours(devices: MeshDevices, heaters: Heaters, share: float) -> tuple[R
 
 
 def _splits(device: np.ndarray, chips: Chips) -> tuple[Real | float, Real | float]:
-    sizes = chips.sizes
-    shared: Real | float = sizes.split_offset_rad
-    if sizes.split_shared_rad > 0:
-        common = normal(keys=chips.chip_keys, device=np.zeros(1), stream=SPLIT)
-        shared = shared + sizes.split_shared_rad * common
+    sizes, shared = chips.sizes, _shared_split(chips)
     if sizes.split_rad == 0:
         return shared, shared
     first, second = normals(keys=chips.keys, device=device, stream=SPLIT)
     return sizes.split_rad * first + shared, sizes.split_rad * second + shared
+
+
+def _shared_split(chips: Chips) -> Real | float:
+    """What all couplers of a chip have in common, (C, 1) or a number."""
+    sizes = chips.sizes
+    if sizes.split_shared_rad == 0:
+        return sizes.split_offset_rad
+    common = normal(keys=chips.chip_keys, device=np.zeros(1), stream=SPLIT)
+    return np.asarray(sizes.split_offset_rad + sizes.split_shared_rad * common)
 
 
 def _losses(device: np.ndarray, mean_db: Real, chips: Chips) -> Real | float:

@@ -16,6 +16,7 @@ from onnx2mzi.emulate.imperfect_mesh import (
     drawn_mesh,
     kept,
     leaked,
+    mesh_trims,
     static_attenuators,
     static_errors,
 )
@@ -122,19 +123,23 @@ def tile_copies(
 
 
 def _drawn(
-    tile: TileDevices, chips: Mapping[str, Chips], changes: Sequence[Settings] | None
+    tile: TileDevices,
+    chips: Mapping[str, Chips],
+    changes: Sequence[Settings] | None,
+    *,
+    told: bool = False,
 ) -> tuple[DrawnMesh, DrawnAttenuators, DrawnMesh]:
     """V, attenuators and U of all copies; without `changes` heaters trim what reaches them."""
     channels, n, m = len(tile.sigma.gone), tile.v.ports, tile.u.ports
     entering = Carried(np.zeros((1, n)), np.ones(n))
     set_v, set_s, set_u = (None, None, None) if changes is None else _stacked(changes)
-    v = drawn_mesh(tile.v, chips["v"], entering, set_v)
+    v = drawn_mesh(tile.v, chips["v"], entering, set_v, told=told)
     behind = Carried(v.carried.phase_rad[:, :channels], v.carried.power[:channels])
     sigma = drawn_attenuators(tile.sigma, chips["s"], behind, set_s)
     phase_rad, power = np.zeros((len(sigma.carried.phase_rad), m)), np.zeros(m)
     phase_rad[:, :channels] = sigma.carried.phase_rad
     power[:channels] = sigma.carried.power
-    return v, sigma, drawn_mesh(tile.u, chips["u"], Carried(phase_rad, power), set_u)
+    return v, sigma, drawn_mesh(tile.u, chips["u"], Carried(phase_rad, power), set_u, told=told)
 
 
 def _stacked(changes: Sequence[Settings]) -> tuple[MeshChange, Real, MeshChange]:
@@ -154,7 +159,7 @@ def _retuned(
         block: replace(item, sizes=item.sizes.only(*STAYS), trim=True)
         for block, item in chips.items()
     }
-    v, sigma, u = _drawn(tile, still, None)
+    v, sigma, u = _drawn(tile, still, None, told=True)
     trimmed = {
         "v_theta": v.change.theta,
         "v_phi": v.change.phi,
@@ -167,7 +172,7 @@ def _retuned(
         retuned(
             made,
             tile.ideal,
-            calibration_of(tile, how.calibration),
+            readout_of(tile, how.calibration),
             moment=moment,
             real=tile.real,
             steps=how.retune,
@@ -182,7 +187,26 @@ def _of(values: Real, copy: int) -> Real:
     return np.asarray(values[copy % len(values)])
 
 
-def calibration_of(tile: TileDevices, calibration: Calibration) -> Callable[[Complex], Complex]:
+def trimmed_settings(made: MadeTile) -> Settings:
+    """How the heaters of one made tile are set one by one, each for what arrives at it."""
+    channels, n, m = len(made.sigma.devices.gone), made.v.devices.ports, made.u.devices.ports
+    v, carried = mesh_trims(
+        made.v.devices, made.v.errors, made.v.out_rad, Carried(np.zeros((1, n)), np.ones(n))
+    )
+    row = made.sigma
+    upper, lower = (np.asarray(x) for x in (row.errors.arm_upper, row.errors.arm_lower))
+    heaters = row.devices.theta
+    to_upper, to_lower = heaters.correction_factors()
+    sigma = heaters.makes(to_upper * (upper - lower), to_lower * (upper - lower))
+    common = np.where(row.devices.gone > 0, 0.0, (upper + lower + sum(heaters.on_arms(sigma))) / 2)
+    phase_rad, power = np.zeros((1, m)), np.zeros(m)
+    phase_rad[0, :channels] = carried.phase_rad[0, :channels] + row.guide_rad + common
+    power[:channels] = carried.power[:channels] * np.cos(heaters.phase_rad / 2) ** 2
+    u, _ = mesh_trims(made.u.devices, made.u.errors, made.u.out_rad, Carried(phase_rad, power))
+    return Settings(v.theta[0], v.phi[0], sigma, u.theta[0], u.phi[0], np.zeros(m))
+
+
+def readout_of(tile: TileDevices, calibration: Calibration) -> Callable[[Complex], Complex]:
     """The factors, (m, 1) or (1, 1), that electronics would set for some light (m, n)."""
 
     def factors_of(light: Complex) -> Complex:

@@ -23,7 +23,7 @@ from onnx2mzi.physics.arrays import Real
 Progress = Callable[[int, int], None]
 
 # Matrices drawn at once: MZIs times copies, for arrays that stay in a cache.
-_AT_ONCE = 20_000
+_AT_ONCE = 200_000
 _MOST_AT_ONCE = 16
 LEAST_COPIES = 8
 

@@ -77,6 +77,28 @@ class Extension(Protocol):
         grad_x: Buffer,
         /,
     ) -> None: ...
+    def devices(
+        self,
+        ports: int,
+        count: int,
+        copies: int,
+        rows: int,
+        sizes_count: int,
+        given: int,
+        column: Buffer,
+        port: Buffer,
+        table: Buffer,
+        device: Buffer,
+        sizes: Buffer,
+        keys: Buffer,
+        shared: Buffer,
+        slope: Buffer,
+        gathered: Buffer,
+        power: Buffer,
+        change: Buffer | None,
+        cells: Buffer,
+        /,
+    ) -> None: ...
     def imperfect(
         self,
         mesh: MeshArguments,

@@ -31,10 +31,15 @@ class PassRecord:
 class Measured:
     """What was measured on the finished chip; None is unknown, never a made-up number.
 
+    `heat` is what `emulate.heat_study` found, with a map.
+
     `max_abs_error` and `max_rel_error` compare the emulated chip with the original model on
     probe inputs (or the data), over all outputs. Accuracies are fractions; `changed_answers` is
     the share of samples whose top-1 class is another one. `accuracy_fabricated_*` are those of
-    chips with static fabrication errors, said in words by `fabricated_on`.
+    chips with static fabrication errors, said in words by `fabricated_on`; `accuracy_retuned_*`
+    those of the same kind of chips when all their heaters are set together for known errors, said
+    by `retuned_on`. `*_made` and `*_recalibrated` are the one chip of `--measured`, before and
+    after its heaters were set for its errors.
     """
 
     max_abs_error: float | None = None
@@ -48,6 +53,16 @@ class Measured:
     accuracy_fabricated_std: float | None = None
     accuracy_fabricated_yield: float | None = None
     fabricated_on: str = ""
+    heat: Mapping[str, Any] | None = None
+    accuracy_retuned_mean: float | None = None
+    accuracy_retuned_std: float | None = None
+    accuracy_retuned_yield: float | None = None
+    retuned_on: str = ""
+    accuracy_made: float | None = None
+    accuracy_recalibrated: float | None = None
+    max_rel_error_made: float | None = None
+    max_rel_error_recalibrated: float | None = None
+    power_recalibrated_mw: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

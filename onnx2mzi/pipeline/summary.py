@@ -21,6 +21,18 @@ REPORT_FORMAT = 1
 
 Row = dict[str, Any]
 
+MADE_CHIPS = (
+    "accuracy_retuned_mean",
+    "accuracy_retuned_std",
+    "accuracy_retuned_yield",
+    "retuned_on",
+    "accuracy_made",
+    "accuracy_recalibrated",
+    "max_rel_error_made",
+    "max_rel_error_recalibrated",
+    "power_recalibrated_mw",
+)
+
 _PASS_KEYS = ("mzis", "phases_active", "phases_passive", "power_mw", "depth_columns")
 
 
@@ -60,6 +72,8 @@ def report(emission: Emission) -> Row:
         "accuracy_fabricated_std": measured.accuracy_fabricated_std,
         "accuracy_fabricated_yield": measured.accuracy_fabricated_yield,
         "fabricated_on": measured.fabricated_on,
+        "heat": None if measured.heat is None else dict(measured.heat),
+        **{name: getattr(measured, name) for name in MADE_CHIPS},
         "seconds": emission.seconds,
         "samples": measured.samples,
         "measured_on": measured.measured_on,

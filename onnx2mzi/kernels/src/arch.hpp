@@ -1,6 +1,7 @@
 // Included by every arch_*.cpp after KERNEL_ARCH and KERNEL_TABLE are named.
 #include "adjoint.hpp"
 #include "back.hpp"
+#include "device.hpp"
 #include "rows.hpp"
 #include "sample.hpp"
 #include "table.hpp"
@@ -48,6 +49,15 @@ static int run_cells_vjp(int ports, size_t count, const int32_t *column, const i
   Mesh m{ports, count, column, port, nullptr, nullptr, out};
   return cells_vjp(m, cells, x, g, batch, grad_cells, grad_x);
 }
+static int run_devices(int ports, size_t count, const int32_t *column, const int32_t *port,
+                       const double *table, const uint64_t *device, size_t copies,
+                       const double *sizes, const uint64_t *keys, const double *shared,
+                       const double *slope, int set, double *gathered, double *power,
+                       double *theta, double *phi, double *cells) {
+  Devices d{ports, count, column, port, table, device};
+  return device_copies(d, copies, sizes, keys, shared, slope, set, gathered, power, theta, phi,
+                       cells);
+}
 static int run_imperfect(int ports, size_t count, const int32_t *column, const int32_t *port,
                          const double *theta, const double *phi, const double *out,
                          const double *x, size_t batch, const double *s, uint64_t seed,
@@ -57,7 +67,7 @@ static int run_imperfect(int ports, size_t count, const int32_t *column, const i
 }
 
 static const Kernels TABLE = {run_clements, run_isometry, run_forward, run_cells,
-                              run_vjp,      run_taps,     run_cells_vjp, run_imperfect};
+                              run_vjp,      run_taps,     run_cells_vjp, run_devices, run_imperfect};
 
 }  // namespace KERNEL_ARCH
 
