@@ -18,6 +18,7 @@ angles and shapes are in program.mzi; the optics are here entirely.
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TextIO
 
@@ -31,7 +32,7 @@ from onnx2mzi.physics.quantization import DriveCode, codes_of
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, drive_rad, power_mw
 from onnx2mzi.pipeline.backend import Backend, Emission
 from onnx2mzi.pipeline.base import option
-from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.chip import Alike, mesh_plan
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import attenuator_xy, heater_xy, out_xy
 
@@ -63,6 +64,10 @@ KINDS = ("theta", "phi", "sigma", "out")
 THETA, PHI, SIGMA, OUT = range(4)
 STATES = tuple(state.name.lower() for state in ShifterState)
 ARMS = tuple(arm.name.lower() for arm in Arm)
+
+
+# Ends of ids, and the fields of column, port and kind.
+Which = tuple[list[str], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,31 +217,31 @@ def block_lines(
     places_um: tuple[Real, Real] | None,
     pads: list[str],
     channel: int,
+    known: Alike[Which],
 ) -> Iterator[str]:
     """The lines of one block, newline included; its heaters count from `channel`.
 
-    `pads` has a text for every shifter, empty where it has no wire.
+    `pads` has a text for every shifter, empty where it has no wire; `known` is what blocks of one
+    structure share.
     """
     name = f"{layer}.g{grid}.t{tile}.{block}"
     # Python lists are an order of magnitude faster to walk than arrays.
-    column, port = shifters.column.tolist(), shifters.port.tolist()
+    key = b"".join([a.tobytes() for a in (shifters.column, shifters.port, shifters.kind)])
+    ends, heads = known.of(key, partial(_which, shifters))
     active = shifters.state == ShifterState.ACTIVE
     running = channel + np.cumsum(active) - 1
-    x, y = [""] * len(column), [""] * len(column)
+    x, y = [""] * len(ends), [""] * len(ends)
     if places_um is not None:
         x, y = map(_texts, places_um)
-    kinds = [KINDS[k] for k in shifters.kind.tolist()]
-    ids = (f"{name}.c{c}.p{p}.{k}" for c, p, k in zip(column, port, kinds, strict=True))
-    if any(mark in layer for mark in ',"\r\n'):
-        ids = (_quoted(text) for text in ids)
-    fixed = f",{_quoted(layer)},g{grid}.t{tile},{block},"
-    for text, c, p, k, s, a, rad, code, made, power, x_um, y_um, pad, heated, number in zip(
-        ids,
-        column,
-        port,
-        kinds,
-        shifters.state.tolist(),
-        shifters.arm.tolist(),
+    quote = '"' if any(mark in layer for mark in ',"\r\n') else ""
+    start = quote + name.replace('"', '""')
+    fixed = f"{quote},{_quoted(layer)},g{grid}.t{tile},{block},"
+    states = [f"{state},{arm}," for state in STATES for arm in ARMS]
+    both = (shifters.state.astype(np.intp) * len(ARMS) + shifters.arm).tolist()
+    for end, head, s, rad, code, made, power, x_um, y_um, pad, heated, number in zip(
+        ends,
+        heads,
+        both,
         shifters.phase_rad.tolist(),
         shifters.code.tolist(),
         shifters.drive_rad.tolist(),
@@ -249,10 +254,16 @@ def block_lines(
         strict=True,
     ):
         yield (
-            f"{text}{fixed}{c},{p},{k},{STATES[s]},{ARMS[a]},{rad!r},"
+            f"{start}{end}{fixed}{head}{states[s]}{rad!r},"
             f"{code if code >= 0 else ''},{made!r},{power!r},{x_um},{y_um},{pad},"
             f"{number if heated else ''}\n"
         )
+
+
+def _which(shifters: Shifters) -> Which:
+    kinds = [KINDS[k] for k in shifters.kind.tolist()]
+    rows = list(zip(shifters.column.tolist(), shifters.port.tolist(), kinds, strict=True))
+    return [f".c{c}.p{p}.{k}" for c, p, k in rows], [f"{c},{p},{k}," for c, p, k in rows]
 
 
 def _texts(values: Real) -> list[str]:
@@ -339,7 +350,7 @@ def write_table(program: Program, file: TextIO, technology: Technology) -> int:
     """Write the whole table, block by block; return the number of rows."""
     file.write(",".join(COLUMNS) + "\n")
     rows = channel = 0
-    wired = block_pads(program, technology)
+    wired, known = block_pads(program, technology), Alike[Which]()
     for block, pads in zip(placed_shifters(program, technology), wired, strict=True):
         file.writelines(
             block_lines(
@@ -352,6 +363,7 @@ def write_table(program: Program, file: TextIO, technology: Technology) -> int:
                 places_um=block.places_um,
                 pads=pads,
                 channel=channel,
+                known=known,
             )
         )
         rows += len(block.shifters.state)
