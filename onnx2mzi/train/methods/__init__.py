@@ -15,5 +15,6 @@ TABLE: dict[str, str] = {
     "fedtiny": "onnx2mzi.train.methods.fedtiny:FedTiny",
     "smartdeal": "onnx2mzi.train.methods.smartdeal:SmartDeal",
     "cluster": "onnx2mzi.train.methods.cluster:Cluster",
+    "mixed": "onnx2mzi.train.methods.mixed:Mixed",
     "colt": "onnx2mzi.train.methods.colt:Colt",
 }
