@@ -53,13 +53,13 @@ def passes_section(report: Row) -> Markup | None:
 
 
 def electronic_section(report: Row) -> Markup:
-    """Linear nodes that are not on the chip, and why."""
+    """Linear nodes that are not on the chip, and why; nodes whose work layers do as well."""
     heading = el("h2", "What stays electronic")
     items = report["electronic"]
     rest = "Activations, biases, sums of tiles and everything that is no linear layer"
     if not items:
         note = f"{rest} stay electronic. Every linear layer of the model is on the chip."
-        return joined([heading, el("p", note, class_="note")])
+        return joined([heading, el("p", note, class_="note"), _folded(report)])
     rows = [
         el(
             "tr",
@@ -73,15 +73,27 @@ def electronic_section(report: Row) -> Markup:
     heads = ("Node", "Op", "Weight", "Why")
     head = el("thead", el("tr", *(th(name, left=True) for name in heads)))
     more = len(items) - len(rows)
-    note = f"{rest} stay electronic, and these linear nodes:"
+    note = f"{rest} stay electronic, and these nodes:"
     return joined(
         [
             heading,
             el("p", note, class_="note"),
             el("div", el("table", head, el("tbody", *rows)), class_="panel"),
             el("p", f"{more} more are in report.json.", class_="note") if more else None,
+            _folded(report),
         ]
     )
+
+
+def _folded(report: Row) -> Markup | None:
+    """Which nodes became part of a layer's matrix: norms, and parts of complex products."""
+    nodes = dict.fromkeys(node for layer in report["layers"] for node in layer.get("folds", ()))
+    if not nodes:
+        return None
+    told = ", ".join(list(nodes)[:ELECTRONIC_ROWS])
+    more = ", …" if len(nodes) > ELECTRONIC_ROWS else ""
+    text_ = f"Nodes whose work the matrices of layers do as well ({len(nodes)}): {told}{more}"
+    return el("p", text_, class_="note")
 
 
 def facts(thing: object, prefix: str = "") -> list[tuple[str, str]]:

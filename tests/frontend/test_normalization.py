@@ -8,7 +8,10 @@ import onnx
 import pytest
 from onnx import ModelProto, helper
 
+import onnx2mzi
 from onnx2mzi.backends.onnx_model import photonic_model
+from onnx2mzi.backends.report.making import electronic_section
+from onnx2mzi.cli import render
 from onnx2mzi.frontend import import_model
 from onnx2mzi.ir import Program
 
@@ -354,3 +357,14 @@ def test_the_photonic_model_has_no_norm(make_onnx: MakeModel) -> None:
     model = ModelProto.FromString(photonic_model(program.host, program.layers, asked))
     assert [node.op_type for node in model.graph.node] == ["Reshape", "Conv"]
     assert not [t.name for t in model.graph.initializer if t.name in ("scale", "mean", "var")]
+
+
+def test_the_report_says_what_is_folded(make_onnx: MakeModel) -> None:
+    nodes = [NODE("Conv", ["x", "k"], ["h"], "conv"), norm("h", "y")]
+    weights = {"k": numbers(6, 4, 3, 3), **statistics(6)}
+    model = make_onnx(nodes, {"x": ["N", 4, 5, 5]}, ["y"], weights).SerializeToString()
+    chip = onnx2mzi.compile(model, 0)
+    assert [row["folds"] for row in chip.report["layers"]] == [["norm_y"]]
+    assert chip.report["max_rel_error"] < TOLERANCE
+    assert "node 'norm_y' into conv" in render.folded(chip.report)
+    assert "do as well (1): norm_y" in str(electronic_section(chip.report))
