@@ -161,6 +161,15 @@ def _along(
     return None if at is None else (link.norm.scale[at], link.norm.shift[at])
 
 
+def _broadcast(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays can be added."""
+    try:
+        np.broadcast_shapes(one.shape, other.shape)
+    except ValueError:
+        return False
+    return True
+
+
 def _sound(array: Real) -> bool:
     return bool(np.isfinite(array).all() and np.abs(array).max(initial=0.0) < _LARGEST)
 
@@ -219,6 +228,8 @@ class _Maker:
         if at is None:
             return None
         along = (-1, *[1] * (rank - track.axis - 1))
+        if not _broadcast(constant, at.reshape(along)):
+            return None
         with np.errstate(all="ignore"):
             value = constant.astype(np.float64) * link.norm.scale[at].reshape(along)
             if last:
@@ -264,6 +275,8 @@ class _Maker:
         alpha, beta = real(made, "alpha", 1.0), real(made, "beta", 1.0)
         if self._kernel.axis == -2:
             r, entered, t = r[:, None], entered[:, None], t[:, None]
+        if old.size and not _broadcast(old, r):
+            return None
         bias = r * (alpha * entered + (beta * old if old.size else 0.0)) + t
         if attribute(made, "beta") is not None:
             kept = [entry for entry in made.attribute if entry.name != "beta"]

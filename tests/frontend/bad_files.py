@@ -116,6 +116,14 @@ def field(message: Callable[[ModelProto], Any], **values: Any) -> Damage:
     return damage
 
 
+def all_of(*damages: Damage) -> Damage:
+    def damage(model: ModelProto) -> None:
+        for one in damages:
+            one(model)
+
+    return damage
+
+
 def reads(node: str, at: int, name: str) -> Damage:
     return lambda model: node_of(model, node).input.__setitem__(at, name)
 
@@ -252,8 +260,7 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "kernel bias shape": (array("kb", numbers(3)), "kb"),
     "norm shape": (array("bs", numbers(3)), "onnxruntime"),
     "norm too long": (
-        lambda model: [array(n, numbers(5))(model) for n in ("bs", "bb", "bm", "bv")] and None,
-        "onnxruntime",
+        all_of(*(array(name, numbers(5)) for name in ("bs", "bb", "bm", "bv"))), "onnxruntime"
     ),
     "norm without mean": (reads("norm", 3, ""), "onnxruntime"),
     "nan variance": (spoiled("bv", NAN), "NaN"),

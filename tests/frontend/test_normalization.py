@@ -12,6 +12,7 @@ import onnx2mzi
 from onnx2mzi.backends.onnx_model import photonic_model
 from onnx2mzi.backends.report.making import electronic_section
 from onnx2mzi.cli import render
+from onnx2mzi.errors import InputError
 from onnx2mzi.frontend import import_model
 from onnx2mzi.ir import Program
 
@@ -346,6 +347,16 @@ def test_numbers_that_float32_cannot_hold_are_not_folded(make_onnx: MakeModel) -
     for name, value in (("var", 0.0), ("var", -1.0), ("scale", 3e38), ("mean", np.inf)):
         broken = {**weights, name: np.full(6, value, np.float32)}
         stays(make_onnx, nodes, broken)
+
+
+def test_constants_that_do_not_fit_are_refused_as_ever(make_onnx: MakeModel) -> None:
+    given = {"w": numbers(5, 3), "c": numbers(4), **statistics(3)}
+    gemm = [NODE("Gemm", ["x", "w", "c"], ["h"]), norm("h", "y")]
+    with pytest.raises(InputError, match="bias 'c' has shape"):
+        import_model(make_onnx(gemm, {"x": ["N", 5]}, ["y"], given))
+    add = [NODE("MatMul", ["x", "w"], ["p"]), NODE("Add", ["p", "c"], ["h"]), norm("h", "y")]
+    with pytest.raises(InputError, match="onnxruntime refuses"):
+        import_model(make_onnx(add, {"x": ["N", 5]}, ["y"], given))
 
 
 def test_the_photonic_model_has_no_norm(make_onnx: MakeModel) -> None:
