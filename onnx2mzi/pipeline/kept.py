@@ -46,7 +46,7 @@ class Kept:
     def layer(self, step: str, program: Program, layer: LinearLayer) -> LinearLayer | None:
         """The layer as it was behind the pass `step`, None if it is not kept."""
         self.by_layer += 1
-        made = self._read(self._name(step, program, [layer]))
+        made = self._read(self._name("layer", step, program, [layer]))
         if made is None or len(made.layers) != 1:
             return None
         return replace(layer, grids=_alike(made.layers[0].grids))
@@ -56,11 +56,11 @@ class Kept:
     ) -> None:
         """Keep what the pass made of a layer of `program`."""
         bare = replace(program, layers=(after,), host=None, placement=None)
-        self._write(self._name(step, program, [before]), bare)
+        self._write(self._name("layer", step, program, [before]), bare)
 
     def program(self, step: str, program: Program) -> Program | None:
         """The program as it was behind the pass, None if it is not kept."""
-        made = self._read(self._name(step, program, program.layers))
+        made = self._read(self._name("program", step, program, program.layers))
         if made is None or [a.name for a in made.layers] != [b.name for b in program.layers]:
             return None
         layers = tuple(
@@ -72,10 +72,12 @@ class Kept:
     def keep_program(self, step: str, program: Program, after: Program) -> None:
         """Keep what the pass made of `program`."""
         changed = None if after.host is program.host else after.host
-        self._write(self._name(step, program, program.layers), replace(after, host=changed))
+        name = self._name("program", step, program, program.layers)
+        self._write(name, replace(after, host=changed))
 
-    def _name(self, step: str, program: Program, layers: Sequence[LinearLayer]) -> str:
-        parts = [step, *program.history, str(program.ports)]
+    def _name(self, what: str, step: str, program: Program, layers: Sequence[LinearLayer]) -> str:
+        # A program of one layer is not that layer, which is kept with the stage of before.
+        parts = [what, step, *program.history, str(program.ports)]
         for layer in layers:
             parts += [layer.name, self._digest(layer.weight)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -126,6 +127,9 @@ def test_programs_come_back_bit_by_bit(make_program, tmp_path: Path) -> None:  #
     assert found is not None
     assert identical(found, layer)
     assert kept.layer("other", program, layer) is None
+    single = replace(program, layers=(layer,))
+    assert kept.layer("step", single, layer) is not None
+    assert kept.program("step", single) is None
     kept.keep_program("step", program, program)
     again = kept.program("step", program)
     assert again is not None
