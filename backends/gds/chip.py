@@ -25,6 +25,7 @@ from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.wiring import Wirer, Wiring
 from onnx2mzi.tech import Technology
+from onnx2mzi.tech.geometry import on_grid
 
 
 def cell_name(text: str) -> str:
@@ -77,10 +78,10 @@ def draw_chip(
                 _wire(book, cell, wirer.wiring(tile, places), number - 1)
                 top.add(gdstk.Reference(cell, (0.0, places["v"].y_um)))
                 tiles.append(cell)
-    outline = technology.layers.outline
-    size = (placement.width_um, placement.height_um)
+    layer, datatype = technology.layers.outline
     if placement.blocks:
-        top.add(gdstk.rectangle((0, 0), size, layer=outline[0], datatype=outline[1]))
+        low, high = outline_um(placement.width_um, placement.height_um, technology)
+        top.add(gdstk.rectangle(low, high, layer=layer, datatype=datatype))
     used = {cell.name for cell in top.dependencies(True)}
     top.name = free_name(top.name, used)
     library.add(
@@ -90,6 +91,22 @@ def draw_chip(
         *[cell for cell in book.made.values() if cell.name in used],
     )
     return library
+
+
+def outline_um(
+    width_um: float, height_um: float, technology: Technology
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Two corners of the die: the smallest that the foundry sells and the chip, whose lower left
+    corner is the origin, fits into, around the chip's middle; the chip's own size if none does."""
+    rim = 2 * technology.die.margin_um
+    for width, height in sorted(technology.die.sizes_um, key=lambda size: size[0] * size[1]):
+        if width_um + rim <= width and height_um + rim <= height:
+            x, y = (
+                on_grid((own - all_of_it) / 2, technology.grid_um)
+                for own, all_of_it in ((width_um, width), (height_um, height))
+            )
+            return (x, y), (round(x + width, 6), round(y + height, 6))
+    return (0.0, 0.0), (width_um, height_um)
 
 
 def draw_tile(

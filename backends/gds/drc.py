@@ -90,8 +90,9 @@ def _rules(layout: Any, technology: Technology) -> Iterator[Rule]:
     outline = region(layers.outline)
     metrics = (False, db.Region.Projection, IGNORED_ANGLE)
     pins = uncovered(layout, technology.markers.pin, layers.core, SLANT_STEPS)
-    # Half of a pin may lie behind the end of a guide at the die's edge.
-    pins &= outline
+    # Half of a pin lies behind the end of a guide where the chip ends.
+    guides = raw(layers.core)
+    pins &= db.Region(guides.bbox())
     reach_um = max(rules.core_width_um, rules.core_space_um)
     parts = units(layout, layers.core, reach_um, pins)
 
@@ -133,7 +134,6 @@ def _rules(layout: Any, technology: Technology) -> Iterator[Rule]:
         partial((heater & metal).width_check, steps(overlap_um), *metrics),
     )
     yield Rule("metal.outline", "metal beyond the die's outline", lambda: metal - outline)
-    guides = raw(layers.core)
     # A die is a box: its corners tell.
     boxed = outline.is_box() and guides.bbox().inside(outline.bbox())
     yield Rule(
