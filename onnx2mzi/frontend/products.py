@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from onnx2mzi.frontend.attributes import integer, real
 from onnx2mzi.frontend.channels import Known
 from onnx2mzi.frontend.names import node_label
+from onnx2mzi.frontend.terms import Product, offset_of, product_of
 from onnx2mzi.frontend.validate import captured
 from onnx2mzi.physics.arrays import Real
 
@@ -31,25 +31,10 @@ _ROUNDINGS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Product:
-    """A linear node: `weight` (rows first) times `source`, plus `bias` (M,). `kind` is what two
-    of them must share to be added, `axis` that of the vectors in and out."""
-
-    node: NodeProto
-    source: str
-    name: str
-    weight: Real
-    bias: Real
-    dtype: np.dtype[np.floating]
-    kind: tuple[str, ...]
-    axis: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Sum:
     """Products with their signs, a constant, and the nodes that add them up."""
 
-    terms: tuple[tuple[int, _Product], ...]
+    terms: tuple[tuple[int, Product], ...]
     offset: Real
     nodes: tuple[NodeProto, ...]
 
@@ -154,7 +139,7 @@ class Combiner:
         if node.op_type == "Neg" and len(node.input) == 1:
             inner = self._sum(node.input[0])
             return None if inner is None else _joined(node, [(-1, inner)])
-        product = self._product(node)
+        product = product_of(node, self._known)
         if product is None:
             return None
         return _Sum(((1, product),), product.bias, (node,))
@@ -170,7 +155,7 @@ class Combiner:
             return None
         value = self._known.values.value(node.input[at])
         product = inner.terms[0][1]
-        offset = None if value is None else _offset(value, len(product.weight), product.axis)
+        offset = None if value is None else offset_of(value, len(product.weight), product.axis)
         if offset is None:
             return None
         signs = (1, sign) if at == 1 else (sign, 1)
@@ -178,52 +163,6 @@ class Combiner:
         return None if found is None else _Sum(
             found.terms, found.offset + signs[1] * offset, found.nodes
         )  # fmt: skip
-
-    def _product(self, node: NodeProto) -> _Product | None:
-        if node.op_type not in ("MatMul", "Gemm", "Conv") or not all(node.input[:2]):
-            return None
-        if len(node.input) < 2:
-            return None
-        right = self._known.values.static(node.input[1])
-        if right == self._known.values.static(node.input[0]):
-            return None
-        name, source = (node.input[1], node.input[0]) if right else (node.input[0], node.input[1])
-        value = self._known.values.value(name)
-        exact = value is not None and value.dtype.kind == "f" and value.dtype.itemsize in (4, 8)
-        if value is None or not exact or not value.size or not np.isfinite(value).all():
-            return None
-        weight, axis = value.astype(np.float64), -1 if right else -2
-        kind: tuple[str, ...] = ()
-        match node.op_type:
-            case "Conv":
-                if value.ndim < 3 or not right or integer(node, "group", 1) != 1:
-                    return None
-                told = (str(a) for a in sorted(node.attribute, key=lambda a: str(a.name)))
-                kind, axis = ("Conv", *told), 1 - value.ndim
-            case _ if value.ndim != 2:
-                return None
-            case "Gemm":
-                if not right or integer(node, "transA", 0):
-                    return None
-                weight = weight if integer(node, "transB", 0) else weight.T
-                weight = real(node, "alpha", 1.0) * weight
-                kind = ("MatMul", "right")
-            case _:
-                weight = weight.T if right else weight
-                kind = ("MatMul", "right" if right else "left")
-        bias = self._bias(node, len(weight))
-        return bias if bias is None else _Product(
-            node, source, name, weight, bias, value.dtype, kind, axis
-        )  # fmt: skip
-
-    def _bias(self, node: NodeProto, rows: int) -> Real | None:
-        name = node.input[2] if len(node.input) > 2 else ""
-        if not name:
-            return np.zeros(rows)
-        value = self._known.values.value(name)
-        found = None if value is None else _offset(value, rows, -1)
-        factor = real(node, "beta", 1.0) if node.op_type == "Gemm" else 1.0
-        return None if found is None else factor * found
 
     # ---- complex ones ------------------------------------------------------------------------
 
@@ -371,20 +310,8 @@ def _mean(one: Real, other: Real, slack: Real) -> Real | None:
     return one if np.array_equal(one, other) else (one + other) / 2
 
 
-def _offset(value: np.ndarray, rows: int, axis: int) -> Real | None:
-    """A constant added along `axis` of the outputs, as a vector (rows,)."""
-    if value.dtype.kind != "f" or value.dtype.itemsize < 4 or not np.isfinite(value).all():
-        return None
-    if value.size == 1:
-        return np.full(rows, float(value.reshape(-1)[0]))
-    along = value.ndim + axis
-    if value.size != rows or along < 0 or value.shape[along] != rows:
-        return None
-    return value.reshape(-1).astype(np.float64)
-
-
 def _joined(node: NodeProto, parts: Sequence[tuple[int, _Sum]]) -> _Sum | None:
-    terms: dict[int, tuple[int, _Product]] = {}
+    terms: dict[int, tuple[int, Product]] = {}
     nodes = {id(node): node}
     kinds = {(p.kind, p.weight.shape, p.dtype) for _, part in parts for _, p in part.terms}
     if len(kinds) != 1:
