@@ -78,10 +78,10 @@ def draw_chip(
                 _wire(book, cell, wirer.wiring(tile, places), number - 1)
                 top.add(gdstk.Reference(cell, (0.0, places["v"].y_um)))
                 tiles.append(cell)
-    layer, datatype = technology.layers.outline
+    outline, datatype = technology.layers.outline
     if placement.blocks:
         low, high = outline_um(placement.width_um, placement.height_um, technology)
-        top.add(gdstk.rectangle(low, high, layer=layer, datatype=datatype))
+        top.add(gdstk.rectangle(low, high, layer=outline, datatype=datatype))
     used = {cell.name for cell in top.dependencies(True)}
     top.name = free_name(top.name, used)
     library.add(

@@ -1,0 +1,129 @@
+"""Checks that others wrote: CORNERSTONE's submission rules as gdsfactory has them, SiEPIC's deck.
+
+They need `pip install cspdk siepic_ebeam_pdk` (without their dependencies, which are not used)
+and for the deck the `klayout` program.
+"""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import onnx2mzi
+from onnx2mzi.backends.gds import write_gds
+from onnx2mzi.ir import Program
+from onnx2mzi.passes.place import place_program
+from onnx2mzi.physics.shifter import Drive
+from onnx2mzi.tech import load_technology
+
+db: Any = pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
+
+MakeProgram = Callable[..., Program]
+DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits.onnx"
+# A chip larger than what the foundry sells has an outline of its own size.
+TOO_LARGE = "cell outline is"
+
+
+def installed(package: str, file: str) -> Path:
+    """A file of a package that need not be imported; skips where there is none."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip(f"needs {package}: pip install --no-deps {package}")
+    path = Path(next(iter(spec.submodule_search_locations))) / file
+    if not path.is_file():
+        pytest.skip(f"{package} has no {file}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def submission() -> ModuleType:
+    """cspdk.si220.submission, without the package around it."""
+    spec = importlib.util.spec_from_file_location(
+        "submission", installed("cspdk", "si220/submission.py")
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def deck(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """SiEPIC's design rules as a script that reads `input` and writes `output`."""
+    if shutil.which("klayout") is None:
+        pytest.skip("needs the klayout program: apt install klayout")
+    text = ElementTree.parse(installed("siepic_ebeam_pdk", "drc/SiEPIC_EBeam_DRC.lydrc")).findtext(
+        "text"
+    )
+    assert text is not None
+    text, count = re.subn(r'report\("([^"]*)"\)', r'report("\1", $output)', text)
+    assert count == 1
+    path = tmp_path_factory.mktemp("deck") / "siepic.drc"
+    path.write_text(f"source($input)\n{text}", encoding="utf-8")
+    return path
+
+
+def found_by_deck(deck: Path, gds: Path) -> dict[str, int]:
+    """How often each of SiEPIC's rules is broken."""
+    report = gds.with_suffix(".lyrdb")
+    command = ["klayout", "-b", "-r", str(deck), "-rd", f"input={gds}", "-rd", f"output={report}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    found: dict[str, int] = {}
+    for item in ElementTree.parse(report).iter("item"):
+        rule = str(item.findtext("category"))
+        found[rule] = found.get(rule, 0) + 1
+    return found
+
+
+def small_chip(make_program: MakeProgram, name: str, folder: Path) -> Path:
+    technology = load_technology(name)
+    program = make_program(2, drive=Drive.ARM_CHOICE)
+    # The deck takes its time: one tile will do.
+    grid = replace(program.layers[0].grids[0], tiles=program.layers[0].grids[0].tiles[:1])
+    program = replace(program, layers=(replace(program.layers[0], grids=(grid,)),))
+    program = place_program(program, technology)
+    write_gds(program, technology, folder)
+    return folder
+
+
+def test_a_chip_that_fits_a_die_can_be_submitted(
+    submission: ModuleType, make_program: MakeProgram, tmp_path: Path
+) -> None:
+    folder = small_chip(make_program, "cornerstone_si220", tmp_path)
+    assert submission.check_submission(folder / "mask.gds") == []
+    # The design file has markers and labels, which are no foundry layers.
+    assert submission.check_submission(folder / "design.gds") != []
+
+
+def test_siepics_deck_passes_and_finds_what_is_wrong(
+    deck: Path, make_program: MakeProgram, tmp_path: Path
+) -> None:
+    folder = small_chip(make_program, "siepic_ebeam", tmp_path)
+    assert found_by_deck(deck, folder / "mask.gds") == {}
+    # Heaters of another foundry are too narrow.
+    other = small_chip(make_program, "cornerstone_si220", tmp_path)
+    layout = db.Layout()
+    layout.read(str(other / "mask.gds"))
+    layout.clear_layer(layout.layer(3, 0))
+    layout.set_info(layout.layer(39, 0), db.LayerInfo(11, 0))
+    layout.write(str(tmp_path / "other.gds"))
+    assert "M1_width" in found_by_deck(deck, tmp_path / "other.gds")
+
+
+@pytest.mark.whole
+def test_the_digits_sample_can_be_submitted_but_for_its_size(
+    submission: ModuleType, tmp_path: Path
+) -> None:
+    chip = onnx2mzi.compile(DIGITS, "prune{budget=0.3}", ports=16, tech="cornerstone_si220")
+    chip.save(tmp_path / "chip", emit="ir,gds")
+    problems = submission.check_submission(tmp_path / "chip" / "mask.gds")
+    # 64 x 64 in tiles of 16 ports is larger than a die; nothing else is wrong.
+    assert all(TOO_LARGE in problem for problem in problems)
