@@ -113,6 +113,7 @@ def options_of(arguments: argparse.Namespace, command: str) -> Options:
         only=tuple(arguments.only),
         exclude=tuple(arguments.exclude),
         unroll=tuple(arguments.unroll),
+        broken=tuple(arguments.broken),
         data=arguments.data,
         test=arguments.test,
         measured=arguments.measured,

@@ -93,6 +93,11 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def heater_ids(text: str) -> list[str]:
+    """Ids of heaters, `fc1.g0.t0.u.c3.p2.theta,...`."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
     """`NAME:1,3,224,224`; the name may hold colons."""
     name, _, shape = text.rpartition(":")
@@ -145,6 +150,14 @@ def _add_what(parser: Parser) -> None:
     )
     add("--only", action="append", default=[], metavar="NODE", help="make only these photonic")
     add("--exclude", action="append", default=[], metavar="NODE", help="leave these electronic")
+    add(
+        "--broken",
+        action="extend",
+        type=heater_ids,
+        default=[],
+        metavar="ID,...",
+        help="heaters that do not work (ids of phases.csv): the others make up for them",
+    )
     add("--strict", action="store_true", help="fail if a linear layer stays electronic")
     add(
         "--unroll",

@@ -48,6 +48,7 @@ def compile(
     only: Sequence[str] = (),
     exclude: Sequence[str] = (),
     unroll: Sequence[str] = (),
+    broken: Sequence[str] = (),
     strict: bool = False,
     seed: int = 0,
     workers: int = 1,
@@ -60,7 +61,8 @@ def compile(
     with what they need, or a whole Pipeline, run as it is. `data` is for fitting, `test` for
     measuring (.npz paths or dicts of arrays; labels are `y`). `budget` and `max_drop` are
     fractions; training ends `time_limit` seconds after the start. `unroll` names layers (or
-    "all") that get a chip for every position. `measured` is a table of a made chip's errors, for
+    "all") that get a chip for every position. `broken` are ids of heaters (as in phases.csv) that
+    do not work. `measured` is a table of a made chip's errors, for
     which its heaters are set. `workers` is the number of tiles at a time, and
     changes nothing else. The chip is emulated and compared
     with the model before it is returned.
@@ -84,6 +86,7 @@ def compile(
         only=only,
         exclude=exclude,
         unroll=unroll,
+        broken=broken,
         strict=strict,
         seed=seed,
         workers=workers,

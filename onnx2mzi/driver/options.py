@@ -44,6 +44,7 @@ class Options:
     only: Sequence[str] = ()
     exclude: Sequence[str] = ()
     unroll: Sequence[str] = ()
+    broken: Sequence[str] = ()
     data: Data | None = None
     test: Data | None = None
     measured: str | Path | None = None
@@ -59,7 +60,7 @@ class Options:
 
     def __post_init__(self) -> None:
         # One name is a sequence of letters otherwise.
-        for field_name in ("only", "exclude", "unroll"):
+        for field_name in ("only", "exclude", "unroll", "broken"):
             value = getattr(self, field_name)
             names = (value,) if isinstance(value, str) else tuple(value)
             object.__setattr__(self, field_name, names)
@@ -90,9 +91,23 @@ def pipeline_of(options: Options) -> Pipeline:
         },
         needed={"mesh": "--mesh", "budget": "--budget", "time_limit": "--time-limit"},
     )
+    if options.broken:
+        passes = _working_around(passes, options)
     pipeline = Pipeline(_unrolling(passes, options) if options.unroll else passes)
     pipeline.check()
     return pipeline
+
+
+def _working_around(passes: tuple[Pass, ...], options: Options) -> tuple[Pass, ...]:
+    """The passes with `broken` behind all that moves MZIs, before phases are rounded."""
+    if any(step.name == "broken" for step in passes):
+        raise UsageError(
+            "the pipeline says itself what is broken", where="--broken", hint="broken{ids=...}"
+        )
+    step: Any = PASSES.get("broken")
+    last = ("quantize", "unroll", "cool", "place")
+    at = next((k for k, step in enumerate(passes) if step.name in last), len(passes))
+    return (*passes[:at], step(ids=tuple(options.broken)), *passes[at:])
 
 
 def _unrolling(passes: tuple[Pass, ...], options: Options) -> tuple[Pass, ...]:
