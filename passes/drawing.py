@@ -11,6 +11,7 @@ from onnx2mzi.ir import Attenuators, Mesh, MeshTile
 from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.kernels.gauge import (
     NEGLIGIBLE_RAD,
+    Fixed,
     Realised,
     realised,
     textbook,
@@ -31,8 +32,8 @@ from onnx2mzi.tech import Detection
 class BalancedTile:
     """matrix = gain * U[:, :r] diag(amplitude) V[:r], U and V with their `out` phases.
 
-    `amplitude`, shape (r,), in [0, 1]; `taps` marks those that may be fixed couplers (default:
-    none).
+    `amplitude`, shape (r,), in [0, 1]; `taps` marks those that may be fixed couplers, `fixed_u`
+    and `fixed_v` the (theta, phi) of MZIs that may be fixed lengths (default: none).
     """
 
     outputs: Index
@@ -42,6 +43,8 @@ class BalancedTile:
     v: BalancedMesh
     gain: float
     taps: Flags = field(default_factory=lambda: np.zeros(0, np.uint8))
+    fixed_u: Fixed | None = None
+    fixed_v: Fixed | None = None
 
     def __post_init__(self) -> None:
         taps = self.taps if len(self.taps) else np.zeros(len(self.amplitude), np.uint8)
@@ -88,6 +91,7 @@ def drawn_tile(
         entering_rad=np.zeros(tile.v.ports),
         lit=np.ones(tile.v.ports, bool),
         trims=None if trims is None else trims[0],
+        fixed=tile.fixed_v,
     )
     theta = attenuator_theta_rad(amplitude=tile.amplitude)
     state = settled_state(theta, compensates=tile.taps, passive=rules.passive)
@@ -100,6 +104,7 @@ def drawn_tile(
         entering_rad=_entering_u(v, sigma, tile.u.ports),
         lit=lit,
         trims=None if trims is None else trims[1],
+        fixed=tile.fixed_u,
     )
     return _assembled(tile, v, sigma, u, rules)
 
@@ -145,7 +150,16 @@ def balanced_tile(tile: MeshTile) -> BalancedTile:
         v=v,
         gain=tile.gain,
         taps=tile.sigma.state == ShifterState.PASSIVE,
+        fixed_u=_fixed(tile.u, u),
+        fixed_v=_fixed(tile.v, v),
     )
+
+
+def _fixed(drawn: Mesh, balanced: BalancedMesh) -> Fixed | None:
+    """The passive phases of a mesh that do more than compensate."""
+    theta = drawn.theta_state == ShifterState.PASSIVE
+    phi = (drawn.phi_state == ShifterState.PASSIVE) & (balanced.phi != 0.0)
+    return (theta, phi) if theta.any() or phi.any() else None
 
 
 def _with_out(mesh: BalancedMesh, out_rad: Real) -> BalancedMesh:

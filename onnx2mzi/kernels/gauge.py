@@ -23,6 +23,9 @@ from onnx2mzi.physics.shifter import (
     settled_state,
 )
 
+# Which thetas and which phis, (K,) each, are fixed.
+Fixed = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]
+
 # Phases this small are round-off of the bookkeeping, not settings.
 NEGLIGIBLE_RAD = 1e-13
 
@@ -120,6 +123,7 @@ def realised(
     entering_rad: Real,
     lit: npt.NDArray[np.bool_],
     trims: npt.NDArray[np.bool_] | None = None,
+    fixed: Fixed | None = None,
 ) -> Realised:
     """The phases to draw so that light meets the balanced `mesh`, column by column.
 
@@ -128,22 +132,24 @@ def realised(
     An active phi above pi/2 is made smaller by turning theta's sign: (theta, phi) and
     (-theta, phi + pi) differ by the sign of the lower output, which travels on. On upper arms
     a negative theta would cost more than it saves, so nothing is turned there. The phi that
-    `trims` names, (K,), are heaters whatever they have to make, 0 included.
+    `trims` names, (K,), are heaters whatever they have to make, 0 included; what is `fixed` is
+    passive as far as `passive` allows any phase to be.
     """
     carried = np.array(entering_rad, float)
     lit = np.array(lit)
     theta = np.array(mesh.theta)
     phi = np.empty(len(mesh.column))
-    theta_state = settled_state(theta, compensates=False, passive=passive)
+    held = np.zeros((2, len(theta)), bool) if fixed is None else np.array(fixed, bool)
+    theta_state = settled_state(theta, compensates=held[0], passive=passive)
     phi_state = np.empty(len(mesh.column), np.uint8)
     heated = np.zeros(len(phi), bool) if trims is None else trims
     results = carried, lit, theta, phi, theta_state, phi_state
     module = extension()
     # The compiled walk knows no trims.
     if module is not None and not heated.any():
-        _realise_natively(module, mesh, drive, passive, *results)
+        _realise_natively(module, mesh, drive, passive, held[1], *results)
     else:
-        _realise(mesh, drive, passive, heated, *results)
+        _realise(mesh, drive, passive, heated, held[1], *results)
     phi_state[heated] = ShifterState.ACTIVE
     # T, unlike M, has a period of 2 pi.
     return Realised(within_pi(theta), phi, theta_state, phi_state, wrapped(carried - mesh.out))
@@ -160,6 +166,7 @@ def _realise(
     drive: Drive,
     passive: Passive,
     heated: npt.NDArray[np.bool_],
+    held: npt.NDArray[np.bool_],
     carried: Real,
     lit: npt.NDArray[np.bool_],
     theta: Real,
@@ -174,7 +181,8 @@ def _realise(
         both = lit[upper] & lit[lower]
         need = np.where(both, wrapped(mesh.phi[run] - carried[upper] + carried[lower]), 0.0)
         need[np.abs(need) < NEGLIGIBLE_RAD] = 0.0
-        state = settled_state(need, compensates=mesh.phi[run] == 0.0, passive=passive)
+        compensates = (mesh.phi[run] == 0.0) | held[run]
+        state = settled_state(need, compensates=compensates, passive=passive)
         state = np.where(heated[run] & (need != 0.0), np.uint8(ShifterState.ACTIVE), state)
         turned = (state == ShifterState.ACTIVE) & (np.abs(need) > np.pi / 2)
         # A trim of a real mesh is not turned: its phi would come back as pi.
@@ -198,6 +206,7 @@ def _realise_natively(
     mesh: BalancedMesh,
     drive: Drive,
     passive: Passive,
+    held: npt.NDArray[np.bool_],
     carried: Real,
     lit: npt.NDArray[np.bool_],
     theta: Real,
@@ -219,7 +228,7 @@ def _realise_natively(
     elif passive is Passive.ALL:
         fixed = np.ones(len(phi), np.uint8)
     else:
-        fixed = (mesh.phi == 0.0).astype(np.uint8)
+        fixed = ((mesh.phi == 0.0) | held).astype(np.uint8)
     module.realise(
         mesh.ports,
         len(phi),

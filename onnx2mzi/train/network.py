@@ -12,7 +12,15 @@ from onnx2mzi.physics.arrays import Real
 from onnx2mzi.train.graph import HostGraph
 from onnx2mzi.train.layout import Layout
 from onnx2mzi.train.mesh_function import mesh_columns, mesh_rows
-from onnx2mzi.train.tiles import GridModel, GridStart, LayerStart, Segment, TileModel, TileStart
+from onnx2mzi.train.tiles import (
+    GridModel,
+    GridStart,
+    LayerStart,
+    Mask,
+    Segment,
+    TileModel,
+    TileStart,
+)
 from onnx2mzi.train.tiles import plan as planned
 
 Transform = Callable[[Tensor], Tensor]
@@ -37,13 +45,16 @@ class PhaseNetwork(nn.Module):
     All phases are one vector `phase` (P,), in rad and double precision, in the order of
     `segments`: thetas, phis of complex tiles, and thetas of attenuators. `alive` (P,) marks the
     heaters that are there; the others have their phase in `rest` (0, a crossing, unless a method
-    puts +-pi there, two guides) and no gradient. Gains (T,), `turn` (the electronic readout of
-    complex outputs) and `biases` cost no heater. `transform`, if set, acts on the phases of a
+    puts +-pi there, two guides) and no gradient. `fixed` (P,) marks phases that are trained but
+    then made as waveguide lengths or couplers, without a heater. Gains (T,), `turn` (the electronic
+    readout of complex outputs) and `biases` cost no heater. `transform`, if set, acts on the
+    phases of a
     forward pass only.
     """
 
     alive: Tensor
     rest: Tensor
+    fixed: Tensor
 
     def __init__(
         self,
@@ -67,6 +78,7 @@ class PhaseNetwork(nn.Module):
             [nn.Parameter(value.detach().clone()) for value in (biases or {}).values()]
         )
         self.register_buffer("alive", torch.from_numpy(found.phase != 0.0))
+        self.register_buffer("fixed", torch.from_numpy(found.fixed))
         self.register_buffer("rest", torch.zeros(len(found.phase), dtype=torch.float64))
         self.transform: Transform | None = None
         tiles = [tile for grids in self.layers.values() for grid in grids for tile in grid.tiles]
@@ -157,11 +169,11 @@ class PhaseNetwork(nn.Module):
     @property
     def phases_active(self) -> int:
         """Heaters that are left."""
-        return int(self.alive.sum())
+        return int((self.alive & ~self.fixed).sum())
 
     def power_rad(self) -> float:
         """Sum of |phase| over the heaters that are left, wrapped to [-pi, pi], in rad."""
-        phase = self.phase.detach()[self.alive]
+        phase = self.phase.detach()[self.alive & ~self.fixed]
         return float(torch.remainder(phase + np.pi, 2 * np.pi).sub(np.pi).abs().sum())
 
     def kinds(self) -> Tensor:
@@ -178,6 +190,7 @@ class PhaseNetwork(nn.Module):
         phase = torch.where(self.alive, self.phase, self.rest).detach().cpu().numpy()
         gain = self.gain.detach().cpu().numpy()
         turn = self.turn.detach().cpu().numpy()
+        fixed = self.fixed.cpu().numpy()
         return tuple(
             LayerStart(
                 name,
@@ -185,7 +198,7 @@ class PhaseNetwork(nn.Module):
                     GridStart(
                         grid.rows,
                         grid.columns,
-                        tuple(_start(tile, phase, gain, turn) for tile in grid.tiles),
+                        tuple(_start(tile, phase, gain, turn, fixed) for tile in grid.tiles),
                     )
                     for grid in grids
                 ),
@@ -224,7 +237,7 @@ def _mesh(layout: Layout, theta: Real, phi: Real | None, out: Real) -> BalancedM
     )
 
 
-def _start(tile: TileModel, phase: Real, gain: Real, turn: Real) -> TileStart:
+def _start(tile: TileModel, phase: Real, gain: Real, turn: Real, fixed: Mask) -> TileStart:
     v_out = np.where(tile.v_signs > 0, 0.0, np.pi)
     u_out = np.where(tile.u_signs > 0, 0.0, np.pi) if tile.real else turn[tile.turn]
     # cos(sigma / 2) may be negative: the sign goes behind V, or into nothing at all.
@@ -240,4 +253,19 @@ def _start(tile: TileModel, phase: Real, gain: Real, turn: Real) -> TileStart:
         amplitude=amplitude,
         v=_mesh(tile.v, phase[tile.theta_v], None if tile.real else phase[tile.phi_v], v_out),
         gain=float(np.exp(gain[tile.gain])),
+        fixed=_fixed(tile, fixed),
     )
+
+
+def _fixed(tile: TileModel, fixed: Mask) -> tuple[Mask, Mask, Mask, Mask, Mask] | None:
+    def phi(part: slice, count: int) -> Mask:
+        return np.zeros(count, bool) if tile.real else fixed[part]
+
+    found = (
+        fixed[tile.theta_v],
+        phi(tile.phi_v, tile.v.count),
+        fixed[tile.sigma],
+        fixed[tile.theta_u],
+        phi(tile.phi_u, tile.u.count),
+    )
+    return found if any(part.any() for part in found) else None

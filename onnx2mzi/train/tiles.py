@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from onnx2mzi.kernels import BalancedMesh, columns_layout, rows_layout
 from onnx2mzi.physics.arrays import Index, Real
@@ -12,6 +13,7 @@ from onnx2mzi.train.layout import Layout
 
 Block = Literal["v", "s", "u"]
 Kind = Literal["theta", "phi", "sigma"]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,7 +21,8 @@ class TileStart:
     """A tile to start from: gain U[:, :r] diag(amplitude) V[:r] with V's `out` 0 or pi.
 
     Meshes in the balanced gauge; `outputs` (m,) and `inputs` (n,) are the guides of the grid;
-    `amplitude`, shape (r,), in [0, 1].
+    `amplitude`, shape (r,), in [0, 1]. `fixed` marks the phases that no heater makes: thetas and
+    phis of v, attenuators, thetas and phis of u.
     """
 
     outputs: Index
@@ -28,6 +31,7 @@ class TileStart:
     amplitude: Real
     v: BalancedMesh
     gain: float
+    fixed: tuple[Mask, Mask, Mask, Mask, Mask] | None = None
 
     @property
     def is_real(self) -> bool:
@@ -177,13 +181,15 @@ class Plan:
     """All layers' grids, the segments of the flat vector of phases, and the start values.
 
     `phase` (P,): thetas and phis, and the thetas of attenuators (amplitude cos(theta / 2)), rad.
-    `gain` (T,) natural logarithms; `turn` phases of complex outputs, read electronically.
+    `fixed` (P,) those that no heater makes; `gain` (T,) natural logarithms; `turn` phases of
+    complex outputs, read electronically.
     """
 
     layers: Mapping[str, tuple[GridModel, ...]]
     real: Mapping[str, bool]
     segments: tuple[Segment, ...]
     phase: Real
+    fixed: Mask
     gain: Real
     turn: Real
     spots: Mapping[str, slice] = field(default_factory=dict)
@@ -192,6 +198,7 @@ class Plan:
 def plan(layers: Sequence[LayerStart]) -> Plan:
     """The plan of training these layers."""
     values: list[Real] = []
+    fixed: list[Mask] = []
     segments: list[Segment] = []
     gains: list[float] = []
     turns: list[Real] = []
@@ -213,6 +220,7 @@ def plan(layers: Sequence[LayerStart]) -> Plan:
                 if not tile.is_real:
                     parts.append(("u", "phi", tile.u.phi))
                 for block, kind, array in parts:
+                    fixed.append(_marked(tile, block, kind, len(array)))
                     segment = Segment(layer.name, g, t, block, kind, size, size + len(array))
                     at[block + kind] = segment.slice
                     segments.append(segment)
@@ -251,7 +259,23 @@ def plan(layers: Sequence[LayerStart]) -> Plan:
         real={layer.name: layer.real for layer in layers},
         segments=tuple(segments),
         phase=np.concatenate([empty, *values]),
+        fixed=np.concatenate([np.zeros(0, bool), *fixed]),
         gain=np.array(gains),
         turn=np.concatenate([empty, *turns]),
         spots=spots,
     )
+
+
+_PLACES = {
+    ("v", "theta"): 0,
+    ("v", "phi"): 1,
+    ("s", "sigma"): 2,
+    ("u", "theta"): 3,
+    ("u", "phi"): 4,
+}
+
+
+def _marked(tile: TileStart, block: Block, kind: Kind, count: int) -> Mask:
+    if tile.fixed is None:
+        return np.zeros(count, bool)
+    return tile.fixed[_PLACES[block, kind]]

@@ -7,6 +7,7 @@ import numpy as np
 
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.ir import LinearLayer, MeshTile, Program, TileGrid
+from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.prune.cost import cuts
 from onnx2mzi.passes.prune.settle import settled_tile
@@ -29,12 +30,25 @@ def program_starts(program: Program) -> list[LayerStart]:
         grids = []
         for grid in layer.grids:
             tiles = (balanced_tile(tile) for tile in grid.tiles if isinstance(tile, MeshTile))
-            starts = tuple(
-                TileStart(t.outputs, t.inputs, t.u, t.amplitude, t.v, t.gain) for t in tiles
-            )
+            starts = tuple(_start(tile) for tile in tiles)
             grids.append(GridStart(grid.rows, grid.columns, starts))
         found.append(LayerStart(layer.name, tuple(grids), not np.iscomplexobj(layer.weight)))
     return found
+
+
+def _start(tile: BalancedTile) -> TileStart:
+    none_v, none_u = (np.zeros((2, mesh.count), bool) for mesh in (tile.v, tile.u))
+    theta_v, phi_v = none_v if tile.fixed_v is None else tile.fixed_v
+    theta_u, phi_u = none_u if tile.fixed_u is None else tile.fixed_u
+    return TileStart(
+        outputs=tile.outputs,
+        inputs=tile.inputs,
+        u=tile.u,
+        amplitude=tile.amplitude,
+        v=tile.v,
+        gain=tile.gain,
+        fixed=(theta_v, phi_v, tile.taps.astype(bool), theta_u, phi_u),
+    )
 
 
 def zero_starts(program: Program, network: Network, seed: int) -> list[LayerStart]:
@@ -86,11 +100,8 @@ def _used(layer: LinearLayer) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def with_phases(
-    program: Program, starts: Sequence[LayerStart], rules: DrawingRules, *, taps: bool = False
-) -> Program:
-    """The program with meshes of these phases; what is 0 has no heater. With `taps` attenuators
-    are fixed couplers."""
+def with_phases(program: Program, starts: Sequence[LayerStart], rules: DrawingRules) -> Program:
+    """The program with meshes of these phases; what is 0 has no heater."""
     grids = {start.name: start.grids for start in starts}
     layers = []
     for layer in program.layers:
@@ -98,7 +109,7 @@ def with_phases(
             TileGrid(
                 grid.rows,
                 grid.columns,
-                tuple(drawn_tile(_balanced(tile, taps), rules) for tile in grid.tiles),
+                tuple(drawn_tile(_balanced(tile), rules) for tile in grid.tiles),
             )
             for grid in grids[layer.name]
         )
@@ -106,21 +117,42 @@ def with_phases(
     return replace(program, layers=tuple(layers))
 
 
-def _balanced(tile: TileStart, taps: bool) -> BalancedTile:
-    fixed = np.full(len(tile.amplitude), taps, np.uint8)
+def _balanced(tile: TileStart) -> BalancedTile:
     if tile.is_real:
         real = RealTile(tile.u, tile.gain * tile.amplitude, tile.v)
-        return replace(settled_tile(real, tile.outputs, tile.inputs), taps=fixed)
+        made = settled_tile(real, tile.outputs, tile.inputs)
+        return made if tile.fixed is None else _with_fixed(made, tile)
     scale = _largest(tile.amplitude)
-    return BalancedTile(
+    made = BalancedTile(
         outputs=tile.outputs,
         inputs=tile.inputs,
         u=tile.u,
         amplitude=tile.amplitude / scale,
         v=tile.v,
         gain=tile.gain * scale,
-        taps=fixed,
     )
+    return made if tile.fixed is None else _with_fixed(made, tile)
+
+
+def _with_fixed(made: BalancedTile, tile: TileStart) -> BalancedTile:
+    """The tile with its fixed phases marked; MZIs that became two guides have none."""
+    assert tile.fixed is not None
+    theta_v, phi_v, taps, theta_u, phi_u = tile.fixed
+    v, u = _left(tile.v, made.v), _left(tile.u, made.u)
+    return replace(
+        made,
+        taps=taps.astype(np.uint8),
+        fixed_v=(theta_v[v], phi_v[v]),
+        fixed_u=(theta_u[u], phi_u[u]),
+    )
+
+
+def _left(before: BalancedMesh, after: BalancedMesh) -> np.ndarray:
+    """Which MZIs (K,) of a mesh are still there."""
+    if before.count == after.count:
+        return np.ones(before.count, bool)
+    places = before.column.astype(np.int64) * before.ports + before.port
+    return np.isin(places, after.column.astype(np.int64) * after.ports + after.port)
 
 
 def _largest(amplitude: Real) -> float:

@@ -19,7 +19,7 @@ from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.prune.links import readers
 from onnx2mzi.passes.prune.starts import program_starts, with_phases, zero_starts
 from onnx2mzi.physics.arrays import Matrix
-from onnx2mzi.physics.shifter import power_mw
+from onnx2mzi.physics.shifter import Passive, power_mw
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 METHODS = tuple(TABLE)
 # Methods that do better from nearly no phases than from those of the decomposition.
-FROM_ZERO = frozenset(METHODS) - {"imp", "han", "slimming", "filter"}
+FROM_ZERO = frozenset(METHODS) - {"imp", "han", "slimming", "filter", "mixed"}
+# Those that fix phases, which are then passive.
+FIXING = ("mixed", "smartdeal")
 # Those that need no dense training before.
 WITHOUT_DENSE = ("grow",)
 # Unless said otherwise: epochs, but no fewer steps than these.
@@ -104,6 +106,12 @@ class Course:
                 "trains on phases, which needs samples",
                 where=where,
                 hint="give --data FILE.npz (labels are not needed), or prune{method=obs}",
+            )
+        if recipe.method in FIXING and context.passive is Passive.NONE:
+            raise UsageError(
+                "makes phases as waveguide lengths, which --passive none forbids",
+                where=where,
+                hint="give --passive common, or another method",
             )
         if host is None:
             raise UsageError("a program without a host graph cannot be trained", where=where)
@@ -198,7 +206,7 @@ class Course:
         """The program with the phases and biases as they are now."""
         rules = drawing_rules(self.context)
         starts = self.trainer.network.starts()
-        made = with_phases(self.program, starts, rules, taps=self.recipe.method == "smartdeal")
+        made = with_phases(self.program, starts, rules)
         return replace(made, host=self.host_now())
 
     def _told(self, point: "Point") -> None:

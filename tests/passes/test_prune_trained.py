@@ -14,10 +14,11 @@ from onnx2mzi.emulate.network import Network  # noqa: E402
 from onnx2mzi.emulate.transfer import program_matrices  # noqa: E402
 from onnx2mzi.errors import UsageError  # noqa: E402
 from onnx2mzi.frontend import import_model  # noqa: E402
-from onnx2mzi.ir import Program  # noqa: E402
+from onnx2mzi.ir import MeshTile, Program  # noqa: E402
 from onnx2mzi.ir.verify import verify  # noqa: E402
 from onnx2mzi.passes.canonicalize import Canonicalize, drawing_rules  # noqa: E402
 from onnx2mzi.passes.decompose import Decompose  # noqa: E402
+from onnx2mzi.passes.drawing import balanced_tile, drawn_tile  # noqa: E402
 from onnx2mzi.passes.prune.prune import Prune  # noqa: E402
 from onnx2mzi.passes.prune.starts import program_starts, with_phases, zero_starts  # noqa: E402
 from onnx2mzi.passes.svd import Svd  # noqa: E402
@@ -57,7 +58,7 @@ def problem(tiny_onnx: bytes) -> tuple[Program, Network]:
     return program, Network(runner, linear.layers, *halves)
 
 
-@pytest.mark.parametrize("method", ["soft-l1", "smartdeal", "filter"])
+@pytest.mark.parametrize("method", ["soft-l1", "smartdeal", "filter", "mixed"])
 def test_a_target_is_met_and_the_program_is_what_was_trained(
     method: str, problem: tuple[Program, Network]
 ) -> None:
@@ -66,7 +67,7 @@ def test_a_target_is_met_and_the_program_is_what_was_trained(
     step = Prune(method=method, target=0.7, epochs=20, lr=0.03)
     given = context(network=network, point=points.append)
     result = Pipeline((step,)).run(program, given)
-    reference = 2 * (6 * 5 + 5 * 4 + 3 * 2) // 2 + 5 * 4 + 8  # U and V of 5 x 6 and 3 x 5.
+    reference = 5 * 4 + 6 * 5 + 5 + 3 * 2 + 5 * 4 + 3
     assert active(result.program) <= 0.3 * reference < active(program)
     assert not verify(result.program)
     on = network.on(result.program.host)
@@ -173,3 +174,21 @@ def test_a_search_ends_when_its_time_is_up(problem: tuple[Program, Network]) -> 
     step = Prune(method="search", time_limit=0.0)
     assert step.run(program, context(network=network, log=said.append)) is program
     assert any("time is up" in line for line in said)
+
+
+def test_fixed_phases_are_passive_and_stay_so(problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    step = Prune(method="mixed", target=0.8)
+    after = step.run(program, context(network=network))
+    assert active(after) <= round(0.2 * 84) < active(program)
+    for name, w in program_matrices(program).items():
+        np.testing.assert_allclose(program_matrices(after)[name], w, atol=1e-9)
+    again = with_phases(after, program_starts(after), drawing_rules(context()))
+    assert active(again) == active(after)
+    for tile in (t for layer in after.layers for grid in layer.grids for t in grid.tiles):
+        assert isinstance(tile, MeshTile)
+        redrawn = drawn_tile(balanced_tile(tile), drawing_rules(context()))
+        assert np.array_equal(redrawn.v.theta_state, tile.v.theta_state)
+        assert np.array_equal(redrawn.u.theta_state, tile.u.theta_state)
+    with pytest.raises(UsageError, match="passive none"):
+        step.run(program, context(network=network, passive=Passive.NONE))

@@ -59,5 +59,6 @@ class SmartDeal:
         with torch.no_grad():
             there = sigma & network.alive
             network.phase[there] = nearest(network.phase.detach())[there]
+        network.fixed |= there
         # An amplitude of 1 needs no attenuator.
         trainer.keep(network.alive & ~(sigma & (network.phase.detach() == 0.0)))
