@@ -12,7 +12,7 @@ class Markup(str):
 
 Child = str | Markup | Iterable["Child"] | None
 
-_EMPTY = frozenset({"meta", "br", "col", "path", "rect", "line", "circle", "polyline"})
+_EMPTY = frozenset({"meta", "br", "col", "img", "path", "rect", "line", "circle", "polyline"})
 
 
 def joined(children: Iterable[Child]) -> Markup:
@@ -39,7 +39,9 @@ def el(tag: str, *children: Child, **attributes: str | float | None) -> Markup:
     )
     if tag in _EMPTY and not children:
         return (
-            Markup(f"<{tag}{text}>") if tag in ("meta", "br", "col") else Markup(f"<{tag}{text}/>")
+            Markup(f"<{tag}{text}>")
+            if tag in ("meta", "br", "col", "img")
+            else Markup(f"<{tag}{text}/>")
         )
     return Markup(f"<{tag}{text}>{joined(children)}</{tag}>")
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.copies import imperfections_of, on_copies
+from onnx2mzi.driver.heat import heated
 from onnx2mzi.driver.measure import compared
 from onnx2mzi.emulate.data import load_data
 from onnx2mzi.errors import InputError, UsageError
@@ -33,11 +34,13 @@ def run_on_data(
     imperfect: str | None = None,
     copies: int = 20,
     seed: int = 0,
+    heat: bool = False,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[Row, dict[str, np.ndarray]]:
     """The ideal chip on samples: figures against the network that was asked for, and outputs.
 
-    With `imperfect` (see copies.imperfections_of) also figures of imperfect copies. Raises
+    With `heat` what its own heat does to the chip (driver.heat). With `imperfect` (see
+    copies.imperfections_of) also figures of imperfect copies. Raises
     InputError for a folder or data that do not fit, UsageError for imperfections.
     """
     sizes = None if imperfect is None else imperfections_of(imperfect)
@@ -65,6 +68,9 @@ def run_on_data(
             "imperfect": None
             if sizes is None
             else on_copies(chip, samples, sizes, copies=copies, seed=seed, progress=progress),
+            "heat": heated(chip.program, chip.emission.technology, chip.runner, samples, progress)
+            if heat
+            else None,
             "notes": list(samples.notes),
         },
         outputs,

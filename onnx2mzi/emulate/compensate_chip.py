@@ -27,8 +27,8 @@ _TRIALS = 6
 class Caution:
     """How well the response is known: relative errors, random and shared by all; a ridge."""
 
-    random: float = 0.1
-    systematic: float = 0.1
+    random: float = 0.03
+    systematic: float = 0.03
     ridge: float = 1e-4
 
 
@@ -191,3 +191,19 @@ def _searched(
         if _total(value, quadratic, trial) < best:
             return trial, value, True
     return x, loss, False
+
+
+def expected_loss(
+    *,
+    aim: Aim,
+    layout: HeatLayout,
+    response: HeatResponse,
+    drive_rad: Real,
+    error_rad: Real,
+    caution: Caution,
+) -> float:
+    """A certificate: what errors of the response of the sizes of `caution` are expected to add
+    to the loss at `drive_rad`, whose phases are off by `error_rad`; to second order."""
+    problem = _Problem(layout, response, np.asarray(layout.push @ response.segment), error_rad)
+    quadratic = _quadratic(problem, aim.metric(error_rad), caution)
+    return 0.5 * float(drive_rad @ quadratic.caution @ drive_rad)

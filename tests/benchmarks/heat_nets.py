@@ -28,6 +28,8 @@ from onnx2mzi.ir import (
 from onnx2mzi.physics.shifter import Drive, ShifterState
 
 SIZES = (16, 16, 16, 10)
+# Nets for analog hardware are trained with noise on their weights, of this relative size.
+NOISE = 0.07
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 
 
@@ -97,8 +99,8 @@ def _layer(k: int, weight: Any, grids: tuple[TileGrid, ...] = ()) -> LinearLayer
     return LinearLayer(f"layer{k}", np.asarray(weight, complex), operand, Loc(f"layer{k}"), grids)
 
 
-def dense_net(images: Images, *, seed: int, epochs: int = 30) -> Net:
-    """Trained as three matrices, stage LINEAR."""
+def dense_net(images: Images, *, seed: int, epochs: int = 30, noise: float = NOISE) -> Net:
+    """Trained as three matrices, stage LINEAR; `noise` is that of weights while training."""
     import torch
 
     torch.set_num_threads(1)
@@ -110,7 +112,9 @@ def dense_net(images: Images, *, seed: int, epochs: int = 30) -> Net:
     x, y = torch.tensor(images.x_train, dtype=torch.complex64), torch.tensor(images.y_train)
 
     def scores(light: Any) -> Any:
-        for k, weight in enumerate(weights):
+        for k, exact in enumerate(weights):
+            size = exact.detach().abs().pow(2).mean().sqrt()
+            weight = exact + noise * size * torch.randn_like(exact)
             found = (light @ weight.T).abs()
             if k == len(weights) - 1:
                 return found**2
@@ -250,7 +254,7 @@ def _as_program(chip: _Chip) -> Net:
         (values * mask).detach().numpy().astype(float)
         for values, mask in zip((chip.theta, chip.phi), chip.mask, strict=True)
     )
-    sigma = chip.sigma.detach().numpy().astype(float)
+    sigma = np.clip(chip.sigma.detach().numpy().astype(float), 0.0, np.pi)
     layers = []
     for k in range(3):
         rows, columns = SIZES[k + 1], SIZES[k]
@@ -276,7 +280,8 @@ def _as_program(chip: _Chip) -> Net:
 
 def _mesh(chip: _Chip, m: int, theta: Any, phi: Any) -> Mesh:
     column, port = np.nonzero(chip.real[m].numpy())
-    theta, phi = theta[column, port], phi[column, port]
+    # The largest float of torch is a little more than pi.
+    theta, phi = (np.clip(a[column, port], -np.pi, np.pi) for a in (theta, phi))
     ports = chip.ports[m]
 
     def state(phase: Any) -> Any:
