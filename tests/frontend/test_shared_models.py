@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
+import onnx2mzi
 from onnx2mzi.backends.onnx_model import photonic_model
 from onnx2mzi.emulate.accuracy import relative_error
 from onnx2mzi.emulate.host import HostRunner, random_inputs, reference_run
@@ -54,3 +55,17 @@ def test_the_host_is_the_model(name: str) -> None:
     probes = random_inputs(host, batch=3)
     assert relative_error(reference_run(photonic, probes), reference_run(path, probes)) < 1e-5
     assert [spec.name for spec in import_model(photonic).layers] == list(matrices)
+
+
+@pytest.mark.whole
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_chip_is_the_model(name: str) -> None:
+    path = path_of(name)
+    chip = onnx2mzi.compile(path, 1)
+    with np.load(MODELS / "expected" / f"{name}.npz") as arrays:
+        inputs = {key[3:]: arrays[key] for key in arrays if key.startswith("in:")}
+        outputs = {key[4:]: arrays[key] for key in arrays if key.startswith("out:")}
+    error = relative_error(chip.run(inputs), outputs)
+    dense = all(layer.loc.op in ("Gemm", "MatMul") for layer in chip.program.layers)
+    assert error < (1e-5 if dense else 1e-4)
+    assert [row["op"] for row in chip.report["electronic"]] == EXPECTED[name][1]
