@@ -164,9 +164,10 @@ def prepared(
 ) -> tuple[nets.Net, nets.Data, nets.Dense, Path]:
     """The dense network of a seed, trained once and kept in `--keep`."""
     net = nets.NETS[name]
-    data = nets.digits() if name == "digits" else nets.load(net, given.data)
     folder = Path(given.keep)
     folder.mkdir(parents=True, exist_ok=True)
+    made = folder / f"{name}_{given.data.stem}_features.npz"
+    data = nets.digits() if name == "digits" else nets.load(net, given.data, made)
     stem = f"{name}_{given.data.stem}_{seed}{'_chosen' if given.chosen else ''}"
     x, y = (data.x_train, data.y_train) if given.chosen else nets.everything(data)
     path = folder / f"{stem}.npz"

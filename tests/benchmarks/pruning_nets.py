@@ -90,15 +90,21 @@ NETS = {
 }
 
 
-def load(net: Net, path: Path, held_back: int = 10_000) -> Data:
-    """Features of an image set `x_train`, `y_train`, `x_test`, `y_test`.
+def load(net: Net, path: Path, made: Path | None = None, held_back: int = 10_000) -> Data:
+    """Features of an image set `x_train`, `y_train`, `x_test`, `y_test`; kept in the file `made`.
 
     The last `held_back` training images are for choosing; they are in `x_train` as well when
     it is used for the final training (`everything`).
     """
-    with np.load(path) as file:
-        x, y = net.features(file["x_train"]), file["y_train"].astype(np.int64)
-        x_test, y_test = net.features(file["x_test"]), file["y_test"].astype(np.int64)
+    if made is None or not made.exists():
+        with np.load(path) as file:
+            x, y = net.features(file["x_train"]), file["y_train"].astype(np.int64)
+            x_test, y_test = net.features(file["x_test"]), file["y_test"].astype(np.int64)
+        if made is not None:
+            np.savez(made, x=x, y=y, x_test=x_test, y_test=y_test)
+    else:
+        with np.load(made) as file:
+            x, y, x_test, y_test = (file[name] for name in ("x", "y", "x_test", "y_test"))
     cut = len(x) - held_back
     return Data(x[:cut], y[:cut], x[cut:], y[cut:], x_test, y_test)
 

@@ -22,7 +22,7 @@ from onnx2mzi.train.schedules import hold_then_cosine
 COARSE = 0.12
 # Epochs behind that, in those of the task; the share of them in which phases go; and the share of
 # the phases that goes at a time.
-LONGER = 3.0
+LONGER = 2.0
 CUT = 0.6
 RATE = 0.03
 
