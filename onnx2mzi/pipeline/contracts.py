@@ -89,7 +89,9 @@ def check_same_layers(before: Program, after: Program, text: str) -> None:
 def check_effect(
     effect: Effect, before: Computed, after: Computed, *, network: Network | None, text: str
 ) -> None:
-    """Raises VerificationError naming pass, layer, what was measured and what was promised."""
+    """Raises VerificationError naming pass, layer, what was measured and what was promised;
+    UsageError if copies of a layer (see `unroll`) no longer do the same."""
+    _check_copies(after, text)
     effect = settled(effect, network)
     if isinstance(effect, BoundedDrop):
         check_promise(effect, network, text)
@@ -104,6 +106,19 @@ def check_effect(
             _hold(text, old.name, exact_move(was, now), EXACT_TOLERANCE)
         else:
             _hold(text, old.name, bounded_move(was, now, inputs.get(old.name)), effect.limit)
+
+
+def _check_copies(after: Computed, text: str) -> None:
+    for layer in after.program.layers:
+        if not layer.copy_of:
+            continue
+        first, other = after.matrices[layer.copy_of], after.matrices[layer.name]
+        if exact_move(first, other) > EXACT_TOLERANCE:
+            raise UsageError(
+                f"makes '{layer.name}' unlike '{layer.copy_of}', of which it is a copy",
+                where=f"pass {text}",
+                hint="put unroll behind all passes that change matrices",
+            )
 
 
 def exact_move(before: Matrix, after: Matrix) -> float:

@@ -15,6 +15,8 @@ LOWERING: dict[Stage, tuple[str, ...]] = {
 }
 # What comes before the first pass of a list that changes meshes: it makes the least to change.
 CLEAN_UP: dict[Stage, str] = {Stage.MESH: "canonicalize"}
+# Behind this pass there are copies of layers, which no other may make unlike each other.
+COPIES = "unroll"
 # What comes behind pruning: neighbours meet where MZIs are gone. Rounding and places come last.
 TIDY_UP = "compact"
 LEAVES_GAPS = ("prune",)
@@ -23,8 +25,15 @@ COMES_LAST = ("quantize", "place")
 
 def check_order(passes: Sequence[Pass], start: Stage = Stage.LINEAR) -> Stage:
     """The stage behind the last pass. Raises UsageError where a pass does not fit its place."""
-    stage, before = start, ""
+    stage, before, copied = start, "", False
     for step in passes:
+        if copied and step.stage_in is step.stage_out is Stage.MESH:
+            raise UsageError(
+                f"{step.name} changes meshes, but {COPIES} before it made copies of them",
+                where="pipeline",
+                hint=f"put {COPIES} behind all passes that change meshes",
+            )
+        copied = copied or step.name == COPIES
         if step.stage_in is not stage:
             raise UsageError(
                 f"{step.name} takes a program of stage {step.stage_in}, "

@@ -149,6 +149,13 @@ def test_what_cannot_be_unrolled(monkeypatch: pytest.MonkeyPatch) -> None:
         onnx2mzi.compile(network(), unroll=["conv"])
 
 
+@pytest.mark.parametrize("step", ["prune", "quantize{bits=8}", "canonicalize", "unroll"])
+def test_nothing_changes_copies(step: str) -> None:
+    pipeline = onnx2mzi.Pipeline.parse(f"tile,svd,decompose,unroll,{step},place")
+    with pytest.raises(UsageError, match="made copies of them"):
+        onnx2mzi.compile(network(), pipeline, ports=4)
+
+
 def test_broken_copies_are_told(chip: Compiled) -> None:
     program = chip.program
     first, second, *_ = program.layers
