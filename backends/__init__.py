@@ -9,5 +9,8 @@ TABLE: dict[str, str] = {
     "onnx": "onnx2mzi.backends.onnx_model:OnnxModel",
     "netlist": "onnx2mzi.backends.netlist:Netlist",
     "gds": "onnx2mzi.backends.gds.backend:Gds",
+    "spice": "onnx2mzi.backends.spice:Spice",
     "report": "onnx2mzi.backends.report.report:Report",
 }
+# Written where they are named only.
+ON_REQUEST = frozenset({"spice"})

@@ -196,7 +196,7 @@ def _add_output(parser: Parser) -> None:
     add(
         "--emit",
         metavar="WHAT",
-        help="of phases,gds,netlist,onnx,report,ir; default all; "
+        help="of phases,gds,netlist,onnx,report,ir (default: all of these), spice; "
         "gds=LAYER,... draws these layers only",
     )
     add("--force", action="store_true", help="write into a folder that onnx2mzi did not make")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 
+from onnx2mzi import backends
 from onnx2mzi.driver.plugins import BACKENDS
 from onnx2mzi.ir import Program
 from onnx2mzi.pipeline.backend import Backend, placed_mzis
@@ -13,8 +14,9 @@ _LAYERS = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*=(.*)", re.DOTALL)
 
 
 def backends_of(emit: str | None) -> tuple[Backend, ...]:
-    """The back ends that `--emit` lists, all built-in ones if it is None. Raises SpecError."""
-    return BACKENDS.parse(",".join(BACKENDS.table) if emit is None else written_out(emit))
+    """The back ends that `--emit` lists; if it is None all that come unasked. Raises SpecError."""
+    usual = ",".join(name for name in BACKENDS.table if name not in backends.ON_REQUEST)
+    return BACKENDS.parse(usual if emit is None else written_out(emit))
 
 
 def written_out(emit: str) -> str:
