@@ -169,3 +169,10 @@ def test_broken_copies_are_told(chip: Compiled) -> None:
     assert "is unlike the layer 'conv__0'" in told(first, other)
     moved = replace(second, operand=replace(second.operand, binding="else"))
     assert "with another operand" in told(first, moved)
+
+
+def test_in_a_list_of_passes_it_comes_behind_what_changes_meshes() -> None:
+    chip = onnx2mzi.compile(network(), "prune,unroll", ports=4)
+    names = [step.partition("{")[0] for step in chip.program.history]
+    assert names[-2:] == ["unroll", "place"]
+    assert len(chip.program.layers) == 2 * POSITIONS + 1
