@@ -23,6 +23,7 @@ from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.kernels.gauge import column_slices
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
+from onnx2mzi.passes.trim import with_trims_again
 from onnx2mzi.physics.arrays import wrapped
 from onnx2mzi.physics.shifter import ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
@@ -287,7 +288,8 @@ class Compact(Pass):
         def work(layer: LinearLayer, grid: TileGrid) -> Callable[[Tile], Tile | None]:
             return partial(_worked, rules=rules, technology=context.technology)
 
-        return with_tiles(program, context, self.name, work, keep=show(self))
+        made = with_tiles(program, context, self.name, work, keep=show(self))
+        return with_trims_again(program, made, context)
 
 
 def _worked(tile: Tile, rules: DrawingRules, technology: Technology) -> Tile | None:

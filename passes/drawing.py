@@ -17,6 +17,7 @@ from onnx2mzi.kernels.gauge import (
     textbook,
     with_signs_absorbed,
 )
+from onnx2mzi.kernels.signs import without_half_turns
 from onnx2mzi.physics.arrays import Flags, Index, Real, frozen, wrapped
 from onnx2mzi.physics.mzi import attenuation, attenuator_theta_rad
 from onnx2mzi.physics.shifter import (
@@ -142,10 +143,12 @@ def balanced_tile(tile: MeshTile) -> BalancedTile:
     entering[:channels] = (left_v + tile.v.out_rad)[:channels] + attenuator_phase_rad(tile.sigma)
     lit = np.arange(tile.u.ports) < channels
     u, left_u = balanced_mesh(tile.u, entering_rad=entering, lit=lit)
+    # Trims of a real mesh are turned where that saves heat, and come back as half turns.
+    u, v = without_half_turns(u), without_half_turns(v)
     return BalancedTile(
         outputs=tile.outputs,
         inputs=tile.inputs,
-        u=_with_out(u, left_u + tile.u.out_rad + tile.readout_rad),
+        u=_with_out(u, u.out + left_u + tile.u.out_rad + tile.readout_rad),
         amplitude=attenuation(theta_rad=tile.sigma.theta_rad),
         v=v,
         gain=tile.gain,
@@ -153,6 +156,12 @@ def balanced_tile(tile: MeshTile) -> BalancedTile:
         fixed_u=_fixed(tile.u, u),
         fixed_v=_fixed(tile.v, v),
     )
+
+
+def trims_of(tile: MeshTile, balanced: BalancedTile) -> Trims:
+    """The MZIs of V and of U whose phi is a heater that makes nothing but what arms ask for."""
+    v, u = (mesh.phi_state == ShifterState.ACTIVE for mesh in (tile.v, tile.u))
+    return v & (balanced.v.phi == 0.0), u & (balanced.u.phi == 0.0)
 
 
 def _fixed(drawn: Mesh, balanced: BalancedMesh) -> Fixed | None:

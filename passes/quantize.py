@@ -25,7 +25,14 @@ from onnx2mzi.ir import (
     TileGrid,
 )
 from onnx2mzi.passes.canonicalize import drawing_rules
-from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, Trims, balanced_tile, drawn_tile
+from onnx2mzi.passes.drawing import (
+    BalancedTile,
+    DrawingRules,
+    Trims,
+    balanced_tile,
+    drawn_tile,
+    trims_of,
+)
 from onnx2mzi.passes.finetune import Tuning, tuned
 from onnx2mzi.passes.prune.thetas import RealTile
 from onnx2mzi.passes.prune.thin import Metric
@@ -58,10 +65,10 @@ def rounded_tile(tile: MeshTile, code: DriveCode, rules: DrawingRules) -> MeshTi
         replace(
             balanced,
             u=replace(
-                balanced.u, theta=_rounded(tile.u.theta_rad, tile.u.theta_state, code, drive)
+                balanced.u, theta=_rounded(balanced.u.theta, tile.u.theta_state, code, drive)
             ),
             v=replace(
-                balanced.v, theta=_rounded(tile.v.theta_rad, tile.v.theta_state, code, drive)
+                balanced.v, theta=_rounded(balanced.v.theta, tile.v.theta_state, code, drive)
             ),
         ),
         _rounded_attenuators(tile.sigma, code),
@@ -108,12 +115,6 @@ def sequential_tile(
 def _fixed_thetas(tile: MeshTile) -> bool:
     """Whether a theta is passive, and so cannot be moved to a code."""
     return any(bool(np.any(m.theta_state == ShifterState.PASSIVE)) for m in (tile.u, tile.v))
-
-
-def trims_of(tile: MeshTile, balanced: BalancedTile) -> Trims:
-    """The MZIs of V and of U whose phi is a heater that makes nothing but what arms ask for."""
-    v, u = (mesh.phi_state == ShifterState.ACTIVE for mesh in (tile.v, tile.u))
-    return v & (balanced.v.phi == 0.0), u & (balanced.u.phi == 0.0)
 
 
 def _redrawn(

@@ -17,7 +17,7 @@ from onnx2mzi.emulate.imperfect_devices import MeshDevices
 from onnx2mzi.emulate.sensitivity import sensitivities
 from onnx2mzi.ir import MeshTile, Program, Stage
 from onnx2mzi.passes.canonicalize import drawing_rules
-from onnx2mzi.passes.drawing import DrawingRules, balanced_tile, drawn_tile
+from onnx2mzi.passes.drawing import DrawingRules, balanced_tile, drawn_tile, trims_of
 from onnx2mzi.physics.arrays import Matrix, Real
 from onnx2mzi.physics.imperfection import static_sigma_rad
 from onnx2mzi.physics.shifter import ShifterState
@@ -100,6 +100,27 @@ def trimmed(program: Program, context: Context, *, share: float) -> Program:
     inputs = None if context.network is None else dict(context.network.layer_inputs())
     rules = drawing_rules(context)
     return with_trims(program, context.technology, rules, share=share, layer_inputs=inputs)
+
+
+def with_trims_again(before: Program, after: Program, context: Context) -> Program:
+    """`after` with the share of trims that `before` had: for passes that draw meshes anew."""
+    there = possible = 0
+    for layer in before.layers:
+        for grid in layer.grids:
+            for tile in grid.tiles:
+                if isinstance(tile, MeshTile) and _any_active_phi(tile):
+                    balanced = balanced_tile(tile)
+                    meshes = balanced.v, balanced.u
+                    for mesh, trims in zip(meshes, trims_of(tile, balanced), strict=True):
+                        there += int(np.count_nonzero(trims & (mesh.theta != 0.0)))
+                if isinstance(tile, MeshTile):
+                    possible += int(np.count_nonzero(tile.v.theta_rad))
+                    possible += int(np.count_nonzero(tile.u.theta_rad))
+    return trimmed(after, context, share=there / possible) if there else after
+
+
+def _any_active_phi(tile: MeshTile) -> bool:
+    return any(bool(np.any(m.phi_state == ShifterState.ACTIVE)) for m in (tile.v, tile.u))
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,8 +185,7 @@ def _realise(
         state = settled_state(need, compensates=compensates, passive=passive)
         state = np.where(heated[run] & (need != 0.0), np.uint8(ShifterState.ACTIVE), state)
         turned = (state == ShifterState.ACTIVE) & (np.abs(need) > np.pi / 2)
-        # A trim of a real mesh is not turned: its phi would come back as pi.
-        turned &= (theta[run] != 0.0) & ~heated[run] & (drive is not Drive.UPPER_ARM)
+        turned &= (theta[run] != 0.0) & (drive is not Drive.UPPER_ARM)
         need = np.where(turned, wrapped(need + np.pi), need)
         theta[run] = np.where(turned, -theta[run], theta[run])
         behind = common_phase_rad(need, state, drive)

@@ -20,7 +20,7 @@ COPIES = "unroll"
 # What comes behind pruning: neighbours meet where MZIs are gone. Rounding and places come last.
 TIDY_UP = "compact"
 LEAVES_GAPS = ("prune",)
-COMES_LAST = ("quantize", COPIES, "place")
+COMES_LAST = ("trim", "quantize", COPIES, "place")
 
 
 def check_order(passes: Sequence[Pass], start: Stage = Stage.LINEAR) -> Stage:

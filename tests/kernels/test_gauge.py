@@ -1,5 +1,7 @@
 """What is drawn must be what was asked for, for every drive and every choice of passive phases."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from onnx2mzi.kernels.gauge import (
     textbook,
     with_signs_absorbed,
 )
+from onnx2mzi.kernels.signs import without_half_turns
 from onnx2mzi.physics.mzi import mzi
 from onnx2mzi.physics.shifter import (
     Arm,
@@ -266,3 +269,15 @@ def test_absorbed_signs(ports: int, seed: int, real: bool) -> None:
     np.testing.assert_allclose(build(absorbed), build(mesh) * np.where(negative, -1, 1), atol=1e-13)
     np.testing.assert_array_equal(np.abs(absorbed.theta), np.abs(mesh.theta))
     assert absorbed.is_real == mesh.is_real
+
+
+@given(ports=st.integers(1, 7), seed=st.integers(0, 99))
+def test_half_turns_are_signs(ports: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    mesh = decompose(haar(ports, seed, real=True))
+    turned = dataclasses.replace(mesh, phi=np.pi * rng.integers(-1, 2, mesh.count))
+    plain = without_half_turns(turned)
+    assert not plain.phi.any()
+    np.testing.assert_allclose(build(plain), build(turned), atol=1e-12)
+    odd = dataclasses.replace(mesh, phi=np.full(mesh.count, 0.1))
+    assert without_half_turns(odd) is odd

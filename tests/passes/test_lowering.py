@@ -22,6 +22,8 @@ from onnx2mzi.pipeline.base import Bounded, Context
 from onnx2mzi.pipeline.census import layer_census, reference_mzis, reference_phases
 from onnx2mzi.tech import Detection, load_technology
 
+UNTRAINED = (Rounding.NEAREST, Rounding.SEQUENTIAL)
+
 
 def program_of(weight: Matrix, ports: int = 64) -> Program:
     operand = Operand("x", -1, "w", transposed=True, dtype="float32")
@@ -187,7 +189,7 @@ def test_completed_keeps_the_given_columns(columns: int) -> None:
     real=st.booleans(),
     bits=st.integers(3, 12),
     law=st.sampled_from(CodeLaw),
-    rounding=st.sampled_from(Rounding),
+    rounding=st.sampled_from(UNTRAINED),
     drive=st.sampled_from(Drive),
 )
 def test_quantize_puts_every_heater_on_a_code_within_its_bound(
@@ -234,7 +236,7 @@ def test_sequential_rounding_errs_less_where_the_inputs_are(drive: Drive, bits: 
     inputs = rng.standard_normal((16, 4)) @ rng.standard_normal((4, 200))
     code = Quantize(bits=bits).code
     errors = {}
-    for rounding in Rounding:
+    for rounding in UNTRAINED:
         layer = rounded_layer(program.layers[0], code, drawing_rules(ctx), rounding, inputs)
         errors[rounding] = np.linalg.norm((layer_matrix(layer) - weight) @ inputs)
     assert errors[Rounding.SEQUENTIAL] < 0.75 * errors[Rounding.NEAREST]
@@ -245,7 +247,7 @@ def test_a_complex_tile_is_rounded_to_nearest() -> None:
     weight = random_matrix(5, 5, 5, 8, real=False)
     program = Canonicalize().run(lowered(program_of(weight), ctx), ctx)
     nearest, sequential = (
-        Quantize(bits=5, rounding=rounding).run(program, ctx) for rounding in Rounding
+        Quantize(bits=5, rounding=rounding).run(program, ctx) for rounding in UNTRAINED
     )
     assert identical(nearest, sequential)
 
