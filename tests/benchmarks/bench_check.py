@@ -1,13 +1,14 @@
-"""Pads, size, design rules and circuit of N x N tiles: python bench_check.py [N ...]
+"""All checks of the layout of N x N tiles: python bench_check.py [N ...] [0.5 ...] [bump]
 
-Every phase is removed with the given probability. `bump` as an argument wires with bumps.
+Every phase is removed with the given probabilities (0, 50, 70 and 95 % if none is given).
+`bump` as an argument wires with bumps.
 """
 
 import sys
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -16,12 +17,17 @@ from bench_layout import program  # type: ignore[import-not-found]  # beside thi
 
 from onnx2mzi.backends.gds import write_gds
 from onnx2mzi.backends.gds.drc import check_rules
-from onnx2mzi.backends.gds.lvs import compare_layout
+from onnx2mzi.backends.gds.extraction import extract
+from onnx2mzi.backends.gds.loop import rebuild
+from onnx2mzi.backends.gds.lvs import compare_circuit
+from onnx2mzi.backends.phase_table import iterate_phases
+from onnx2mzi.backends.phases import write_table
+from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.ir import Mesh, MeshTile, Program
 from onnx2mzi.passes.place import die_share, place_program
 from onnx2mzi.physics.shifter import ShifterState
 from onnx2mzi.pipeline.chip import program_pads
-from onnx2mzi.tech import PadStyle, load_technology
+from onnx2mzi.tech import PadStyle, Technology, load_technology
 
 BUMP_UM = 50.0
 
@@ -45,40 +51,85 @@ def pruned(ports: int, share: float) -> Program:
     return replace(made, layers=(replace(layer, grids=(replace(grid, tiles=(tile,)),)),))
 
 
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one chip took, in CPU seconds, and what was found."""
+
+    pads: int
+    width_mm: float
+    height_mm: float
+    share: float
+    seconds: tuple[float, ...]
+    problems: int
+    guide_nm: float
+    row_nm: float
+    loop: float
+    drawn: float
+
+
+def measured(program: Program, technology: Technology) -> Result:
+    """Place, write, and all checks of one chip."""
+    times = [process_time()]
+    placed = place_program(program, technology)
+    assert placed.placement is not None
+    with tempfile.TemporaryDirectory() as folder:
+        design, table = Path(folder) / "design.gds", Path(folder) / "phases.csv"
+        times.append(process_time())
+        write_gds(placed, technology, Path(folder))
+        times.append(process_time())
+        with table.open("w", encoding="utf-8", newline="") as file:
+            write_table(placed, file, technology)
+        spent = process_time() - times[-1]
+        violations = check_rules(design, technology).total
+        times.append(process_time() - spent)
+        found = extract(design, technology)
+        compared = compare_circuit(found, placed, technology)
+        times.append(process_time() - spent)
+        again = rebuild(found, iterate_phases(table), placed, technology)
+        own, exact, drawn = (program_matrices(one) for one in (placed, again.designed, again.drawn))
+        times.append(process_time() - spent)
+    largest = max(float(np.abs(matrix).max()) for matrix in own.values())
+    return Result(
+        program_pads(placed).total,
+        placed.placement.width_um / 1e3,
+        placed.placement.height_um / 1e3,
+        die_share(placed.placement.width_um, placed.placement.height_um, technology),
+        tuple(np.diff(times).tolist()),
+        violations + len(compared.differences) + len(compared.paths) + len(again.problems),
+        compared.guide_um * 1e3,
+        compared.row_um * 1e3,
+        max(float(np.abs(exact[name] - own[name]).max()) for name in own) / largest,
+        max(float(np.abs(drawn[name] - own[name]).max()) for name in own) / largest,
+    )
+
+
 def main() -> None:
     """Print the table."""
     words = sys.argv[1:]
     sizes = [int(word) for word in words if word.isdigit()] or [8, 16, 32]
-    print("tech               N  pruned  pads    mm x mm         die   gds s  drc s  lvs s  result")
+    shares = [float(word) for word in words if "." in word] or [0.0, 0.5, 0.7, 0.95]
+    print("CPU seconds; guide and row: worst length against the design; loop: outputs of the")
+    print("program made again from the layout, and with guides as long as they are drawn")
+    print(
+        f"{'tech':17} {'N':>3} {'pruned':>6} {'pads':>5} {'mm x mm':>14} {'die':>5}"
+        f" {'place':>6} {'gds':>6} {'drc':>6} {'lvs':>6} {'loop':>6}"
+        f" {'guide nm':>8} {'row nm':>7} {'loop':>8} {'drawn':>8}  result"
+    )
     for name in ("cornerstone_si220", "siepic_ebeam"):
         technology = load_technology(name)
         if "bump" in words:
             pads = replace(technology.pads, style=PadStyle.BUMP, size_um=BUMP_UM)
             technology = replace(technology, pads=pads)
         for ports in sizes:
-            for share in (0.0, 0.5, 0.7, 0.95):
-                placed = place_program(pruned(ports, share), technology)
-                assert placed.placement is not None
-                width, height = placed.placement.width_um, placed.placement.height_um
-                with tempfile.TemporaryDirectory() as folder:
-                    design = Path(folder) / "design.gds"
-                    times = [perf_counter()]
-                    write_gds(placed, technology, Path(folder))
-                    times.append(perf_counter())
-                    violations = check_rules(design, technology).total
-                    times.append(perf_counter())
-                    differences = len(compare_layout(design, placed, technology).differences)
-                    times.append(perf_counter())
-                spent = "  ".join(f"{took:5.2f}" for took in np.diff(times))
+            for share in shares:
+                found = measured(pruned(ports, share), technology)
+                spent = " ".join(f"{took:6.2f}" for took in found.seconds)
                 print(
-                    f"{name:17} {ports:2}  {share:6.0%}  {program_pads(placed).total:4}  "
-                    f"{width / 1000:6.1f} x {height / 1000:5.2f}  "
-                    f"{die_share(width, height, technology):6.0%}  {spent}  "
-                    + (
-                        "clean"
-                        if violations + differences == 0
-                        else f"{violations} violations, {differences} differences"
-                    ),
+                    f"{name:17} {ports:3} {share:6.0%} {found.pads:5}"
+                    f" {found.width_mm:6.1f} x {found.height_mm:5.2f} {found.share:5.0%} {spent}"
+                    f" {found.guide_nm:8.2f} {found.row_nm:7.2f} {found.loop:8.1e}"
+                    f" {found.drawn:8.1e}  "
+                    + ("clean" if found.problems == 0 else f"{found.problems} problems"),
                     flush=True,
                 )
 
