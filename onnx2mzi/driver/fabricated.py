@@ -24,7 +24,7 @@ COPIES, LEAST_COPIES = 24, 5
 MOST_WORK = 4_000_000
 MOST_SAMPLES = 1000
 # Chips set with all heaters together, steps of the search, and MZIs times both: half a minute.
-RETUNED, STEPS, MOST_RETUNING = 4, 150, 3_000_000
+RETUNED, STEPS, MOST_RETUNING = 3, 100, 3_000_000
 # What a good chip may lose if the user does not say.
 YIELD_DROP = 0.01
 
