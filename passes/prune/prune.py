@@ -233,12 +233,14 @@ class Prune(Pass):
         choices=("auto", "program", "zero"),
     )
     objective: str = option(
-        "heaters", "training: what is to become less", choices=("heaters", "power", "drivers")
+        "heaters",
+        "training: what is to become less; drivers: heaters share `levels` phases a layer",
+        choices=("heaters", "power", "drivers"),
     )
     floor: float = option(
         0.002, "training: share of each layer's phases that stays", low=0.0, high=1.0
     )
-    levels: int = option(16, "cluster: phases (drivers) that a layer has", low=1)
+    levels: int = option(16, "phases (drivers) that heaters of a layer share", low=1)
     l1: float = option(0.05, "training: L1 norm on phases, a step and unit of lr", low=0.0)
     distil: float = option(
         0.5, "training: weight of the original's answers beside the labels", low=0.0, high=1.0

@@ -18,7 +18,7 @@ from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
 
 # Methods and what they start from.
-TRIES = (("soft-l1", "program"), ("soft-l1", "zero"), ("grow", "zero"))
+TRIES = (("soft-l1", "program"), ("surgeon", "zero"))
 # Of the time that is left, what a training but the last may take.
 SHARE = 0.5
 # What a further start has to save.

@@ -166,7 +166,25 @@ class Course:
             walk.to(recipe.keep)
         elif not walk.within(lambda: self.distance() <= recipe.max_drop, recipe.first):
             return None
+        if task.objective is Objective.DRIVERS and recipe.method != "cluster":
+            self._share_drivers()
         return self.written()
+
+    def _share_drivers(self) -> None:
+        """Heaters of one phase share a driver, if no more is lost than may be."""
+        from onnx2mzi.train.methods.cluster import shared
+
+        trainer, recipe = self.trainer, self.recipe
+        before, heaters = trainer.network.state(), trainer.network.phases_active
+        drivers = shared(trainer, recipe.levels, self.epochs)
+        good = recipe.keep is not None or self.distance() <= recipe.max_drop
+        if not good:
+            trainer.network.restore(before)
+        self.context.log(
+            f"prune: {heaters:,} heaters share {drivers:,} drivers"
+            if good
+            else f"prune: sharing {drivers:,} drivers would lose too much: give more levels"
+        )
 
     @property
     def epochs(self) -> float:

@@ -192,3 +192,26 @@ def test_fixed_phases_are_passive_and_stay_so(problem: tuple[Program, Network]) 
         assert np.array_equal(redrawn.u.theta_state, tile.u.theta_state)
     with pytest.raises(UsageError, match="passive none"):
         step.run(program, context(network=network, passive=Passive.NONE))
+
+
+def test_heaters_share_drivers_if_that_is_the_objective(
+    problem: tuple[Program, Network],
+) -> None:
+    program, network = problem
+    said: list[str] = []
+    step = Prune(method="soft-l1", target=0.7, epochs=8, objective="drivers", levels=3, lr=0.03)
+    after = step.run(program, context(network=network, log=said.append))
+    assert any("share 6 drivers" in line for line in said)
+    for layer in after.layers:
+        tiles = [tile for grid in layer.grids for tile in grid.tiles]
+        assert all(isinstance(tile, MeshTile) for tile in tiles)
+        phases = [
+            np.abs(phase[state == 2])
+            for tile in tiles
+            if isinstance(tile, MeshTile)
+            for phase, state in (
+                (tile.u.theta_rad, tile.u.theta_state),
+                (tile.v.theta_rad, tile.v.theta_state),
+            )
+        ]
+        assert len(np.unique(np.round(np.concatenate(phases), 9))) <= 3

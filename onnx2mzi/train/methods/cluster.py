@@ -43,31 +43,38 @@ class Cluster:
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
         before = Task(PRUNE * task.epochs, task.objective, task.floor, task.l1)
         SoftL1().shrink(trainer, before, keep)
-        network = trainer.network
-        size = magnitude(network)
-        member = torch.full((len(size),), -1, dtype=torch.int64)
-        self.drivers = 0
-        for spot in network.spots.values():
-            there = torch.nonzero(network.alive[spot]).flatten() + spot.start
-            if not len(there):
-                continue
-            centres, group = groups(size[there], task.levels)
-            member[there] = group + self.drivers
-            self.drivers += len(centres)
-        tied = member >= 0
+        self.drivers = shared(trainer, task.levels, (1 - PRUNE) * task.epochs)
 
-        def tie(trainer: Trainer, at: At | None = None) -> None:
-            with torch.no_grad():
-                phase = network.phase
-                mean = torch.zeros(self.drivers, dtype=phase.dtype)
-                count = torch.zeros(self.drivers, dtype=phase.dtype)
-                mean.index_add_(0, member[tied], phase[tied].abs())
-                count.index_add_(0, member[tied], torch.ones_like(phase[tied]))
-                mean = mean / count.clamp_min(1)
-                signs = torch.where(phase[tied] < 0, -1.0, 1.0)
-                phase[tied] = signs * mean[member[tied]]
 
-        tie(trainer)
-        # Heaters of a group take one step together: the mean of theirs.
-        trainer.fit((1 - PRUNE) * task.epochs, hook=tie, what=f"cluster, {self.drivers} drivers")
-        tie(trainer)
+def shared(trainer: Trainer, levels: int, epochs: float) -> int:
+    """Put the heaters of every layer into at most `levels` groups and train the groups; returns
+    how many there are in all layers: drivers."""
+    network = trainer.network
+    size = magnitude(network)
+    member = torch.full((len(size),), -1, dtype=torch.int64)
+    drivers = 0
+    for spot in network.spots.values():
+        there = torch.nonzero((network.alive & ~network.fixed)[spot]).flatten() + spot.start
+        if not len(there):
+            continue
+        centres, group = groups(size[there], levels)
+        member[there] = group + drivers
+        drivers += len(centres)
+    tied = member >= 0
+
+    def tie(trainer: Trainer, at: At | None = None) -> None:
+        """All heaters of a group to the mean of their sizes: they take one step together."""
+        with torch.no_grad():
+            phase = network.phase
+            mean = torch.zeros(drivers, dtype=phase.dtype)
+            count = torch.zeros(drivers, dtype=phase.dtype)
+            mean.index_add_(0, member[tied], phase[tied].abs())
+            count.index_add_(0, member[tied], torch.ones_like(phase[tied]))
+            mean = mean / count.clamp_min(1)
+            signs = torch.where(phase[tied] < 0, -1.0, 1.0)
+            phase[tied] = signs * mean[member[tied]]
+
+    tie(trainer)
+    trainer.fit(epochs, hook=tie, what=f"{drivers} drivers")
+    tie(trainer)
+    return drivers
