@@ -58,7 +58,7 @@ def positions(shape: Sequence[int], layer: LinearLayer) -> int:
     except (ValueError, IndexError) as error:
         raise _refused(shape, layer, str(error)) from None
     turn, turns = operand.turn
-    return len(range(turn, math.prod(free), turns))
+    return max(-(-(math.prod(free) - turn) // turns), 0)
 
 
 def padded(shape: Sequence[int], window: Window) -> list[tuple[int, int]]:

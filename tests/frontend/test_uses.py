@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
+from onnx2mzi.errors import InputError
 from onnx2mzi.frontend import import_model
 
 MakeModel = Callable[..., onnx.ModelProto]
@@ -67,3 +68,13 @@ def test_a_shape_that_runs_through_the_graph_is_known(make_onnx: MakeModel) -> N
     ints = {"zero": np.array([0]), "rest": np.array([-1, 6])}
     model = make_onnx(nodes, {"x": ["N", 4, 3]}, ["y"], {**ints, "w": numbers(6, 5)})
     assert uses(model) == {"fc": 2}
+
+
+def test_more_positions_than_can_be_counted_one_by_one(make_onnx: MakeModel) -> None:
+    huge = 1 << 62
+    node = NODE("Conv", ["x", "a"], ["y"], name="conv", pads=[huge, huge, 1, 1])
+    with_pads = make_onnx([node], {"x": ["N", 3, 8, 6]}, ["y"], {"a": WEIGHTS["a"]})
+    try:
+        assert uses(with_pads)["conv"]
+    except InputError as error:
+        assert "\n" not in str(error)
