@@ -31,6 +31,7 @@ def numbers(found: Characterization, about: Row) -> Row:
         "sizes": {name: getattr(found.sizes, name) for name in SIZES},
         "points": points(found),
         "regions": regions(found),
+        "places": [asdict(place) for place in found.places],
         "first_order": [{**asdict(check), "weight": check.weight} for check in found.checks],
         "by_angle": [
             {"theta_rad_to": upper, "error_squared": error, "mzis": count}

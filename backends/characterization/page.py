@@ -282,6 +282,18 @@ def _first_order(report: Row) -> Markup:
         )
         for row in report["first_order"]
     ]
+    places = [
+        el(
+            "tr",
+            td(f"{row['layer']} {row['block']}", kind="l"),
+            td(f"{row['along']}s {row['first']} to {row['stop'] - 1}", kind="l"),
+            td(text.significant(row["expected"])),
+            td(text.significant(row["measured"])),
+            td(text.significant(row["measured"] / row["expected"]) if row["expected"] else "—"),
+        )
+        for row in report["places"]
+    ]
+    where = ["Mesh", "Imperfect alone", "Expected", "Drawn", "Drawn / expected"]
     heads = ["Layer", "Expected", "Drawn", "Drawn / expected", "Network per layer"]
     return joined(
         [
@@ -293,6 +305,7 @@ def _first_order(report: Row) -> Markup:
                 class_="note",
             ),
             _table(heads, checks, 1),
+            *([el("h3", "By column and port"), _table(where, places, 2)] if places else []),
             el("h2", "By tuned angle"),
             el("p", "Mean expected squared error of an MZI by its |θ|.", class_="note"),
             _table(["|θ| in rad", "MZIs", "Error squared"], angle, 1),

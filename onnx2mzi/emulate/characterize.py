@@ -8,6 +8,7 @@ drawn copies, and weighed by how much of a layer's error reaches the network's o
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,6 +35,8 @@ JOINT = {
 }
 # Copies that check the first order, and how much smaller their errors are.
 CHECK_COPIES, CHECK_FACTOR = 48, 0.1
+# Parts of a mesh along and across the light that are checked alone, and copies of each.
+QUARTERS, PLACE_COPIES = 4, 24
 # Regions of a chip with more layers than this are whole layers only.
 MOST_REGIONS = 60
 WORST = 40
@@ -66,6 +69,20 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaceCheck:
+    """Only the MZIs of a layer's V or U in columns, or with upper ports, `first` to `stop` - 1
+    imperfect: the expected squared relative error of its output, and the same on drawn copies."""
+
+    layer: str
+    block: str
+    along: str
+    first: int
+    stop: int
+    expected: float
+    measured: float
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One of the devices that matter most: its part of the network's squared relative error."""
 
@@ -92,6 +109,7 @@ class Characterization:
     worst: tuple[Device, ...]
     drop: float
     samples: int
+    places: tuple[PlaceCheck, ...] = ()
 
     @property
     def ideal_value(self) -> float:
@@ -183,6 +201,7 @@ def characterized(
     )
     blocks = tuple(sensitivities(bench.chip, layer_inputs))
     checks = tuple(_checks(bench, questions, blocks, layer_inputs))
+    places = tuple(_places(bench, questions, blocks, layer_inputs))
     result = Characterization(
         sizes=questions.sizes,
         ideal=bench.ideal_score,
@@ -193,6 +212,7 @@ def characterized(
         worst=(),
         drop=questions.drop,
         samples=min(len(array) for array in bench.inputs.values()),
+        places=places,
     )
     return replace(result, worst=tuple(_worst(result)))
 
@@ -247,9 +267,7 @@ def _checks(
     blocks: tuple[BlockSensitivity, ...],
     layer_inputs: dict[str, np.ndarray],
 ) -> Iterator[Check]:
-    sizes = questions.sizes.only("phase_rad", "split_rad").times(CHECK_FACTOR)
-    if sizes == Imperfections():
-        sizes = Imperfections(phase_rad=1e-3, split_rad=1e-3)
+    sizes = _small(questions)
     expected = expected_errors(list(blocks), sizes)
     for item in bench.chip.layers:
         name = item.layer.name
@@ -264,6 +282,54 @@ def _checks(
             measured += change / power / CHECK_COPIES if power > 0 else 0.0
             network += bench.score(matrices).error ** 2 / CHECK_COPIES
         yield Check(name, expected[name], measured, network)
+
+
+def _small(questions: Questions) -> Imperfections:
+    """Phase and split errors that are small enough for first order."""
+    sizes = questions.sizes.only("phase_rad", "split_rad").times(CHECK_FACTOR)
+    return Imperfections(phase_rad=1e-3, split_rad=1e-3) if sizes == Imperfections() else sizes
+
+
+def _places(
+    bench: Bench,
+    questions: Questions,
+    blocks: tuple[BlockSensitivity, ...],
+    layer_inputs: dict[str, np.ndarray],
+) -> Iterator[PlaceCheck]:
+    """Quarters of the columns and of the ports of every mesh, on drawn copies."""
+    groups: dict[tuple[str, str], list[BlockSensitivity]] = {}
+    for block in blocks:
+        if block.block != "s" and len(block.theta_rad):
+            groups.setdefault((block.layer, block.block), []).append(block)
+    if len(groups) > MOST_REGIONS:
+        return
+    sizes, ideals = _small(questions), bench.chip.ideal
+    for (layer, name), group in groups.items():
+        x = layer_inputs[layer]
+        power = float(np.linalg.norm(ideals[layer] @ x) ** 2)
+        for along in ("column", "port"):
+            last = max(int(getattr(block, along).max()) for block in group) + 1
+            edges = np.unique(np.linspace(0, last, QUARTERS + 1).round().astype(int))
+            for first, stop in pairwise(edges.tolist()):
+                ends = (first, stop)
+                region = (
+                    Region(layer, name, columns=ends)
+                    if along == "column"
+                    else Region(layer, name, ports=ends)
+                )
+                how = How(sizes, questions.seed, region, calibration=Calibration.NONE)
+                expected = sum(
+                    float(block.expected(sizes)[_between(getattr(block, along), ends)].sum())
+                    for block in group
+                )
+                drawn = bench.chip.matrices(how, range(PLACE_COPIES))
+                moved = [np.linalg.norm((found[layer] - ideals[layer]) @ x) ** 2 for found in drawn]
+                measured = float(np.mean(moved)) / power if power > 0 else 0.0
+                yield PlaceCheck(layer, name, along, first, stop, expected, measured)
+
+
+def _between(values: np.ndarray, ends: tuple[int, int]) -> np.ndarray:
+    return (values >= ends[0]) & (values < ends[1])
 
 
 def _worst(found: Characterization) -> Iterator[Device]:

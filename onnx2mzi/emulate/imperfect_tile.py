@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from onnx2mzi.emulate.imperfect_devices import AttenuatorDevices, MeshDevices
 from onnx2mzi.emulate.imperfect_mesh import (
@@ -23,9 +24,10 @@ from onnx2mzi.emulate.imperfect_mesh import (
 from onnx2mzi.emulate.readout import Calibration, calibrated, factors
 from onnx2mzi.emulate.retune import MadeAttenuators, MadeMesh, MadeTile, Settings, retuned
 from onnx2mzi.ir import MeshTile
-from onnx2mzi.kernels import propagate_cells
+from onnx2mzi.kernels import BalancedMesh, propagate_cells
 from onnx2mzi.physics.arrays import Complex, Matrix, Real
 from onnx2mzi.physics.imperfection import Imperfections
+from onnx2mzi.physics.imperfection_cell import CellErrors, imperfect_mzi
 from onnx2mzi.physics.imperfection_random import block_keys, normal
 from onnx2mzi.tech import Technology
 
@@ -47,14 +49,25 @@ STAYS = (
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Where a chip is imperfect: a layer, a block ("v", "s", "u") or both; None is all."""
+    """Where a chip is imperfect: a layer, a block ("v", "s", "u") or both, and of its meshes the
+    MZIs in a range of columns or of ports; None is all."""
 
     layer: str | None = None
     block: str | None = None
+    columns: tuple[int, int] | None = None
+    ports: tuple[int, int] | None = None
 
     def covers(self, layer: str, block: str) -> bool:
         """Whether the block is imperfect."""
         return self.layer in (None, layer) and self.block in (None, block)
+
+    def among(self, mesh: BalancedMesh) -> npt.NDArray[np.bool_]:
+        """The MZIs (K,) of a mesh in the ranges, first to last but one."""
+        found = np.ones(mesh.count, bool)
+        for values, ends in ((mesh.column, self.columns), (mesh.port, self.ports)):
+            if ends is not None:
+                found &= (values >= ends[0]) & (values < ends[1])
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +122,8 @@ def tile_copies(
     }
     changes = _retuned(tile, chips, how, moment) if how.retune else None
     v, sigma, u = _drawn(tile, chips, changes)
+    if how.region.columns is not None or how.region.ports is not None:
+        v, u = (_only(how.region, *pair) for pair in ((tile.v, v), (tile.u, u)))
     count, channels = len(copies), len(tile.sigma.gone)
     light = np.empty((count, tile.u.ports, tile.v.ports), np.complex128)
     identity = np.eye(tile.v.ports, dtype=np.complex128)
@@ -140,6 +155,14 @@ def _drawn(
     phase_rad[:, :channels] = sigma.carried.phase_rad
     power[:channels] = sigma.carried.power
     return v, sigma, drawn_mesh(tile.u, chips["u"], Carried(phase_rad, power), set_u, told=told)
+
+
+def _only(region: Region, devices: MeshDevices, drawn: DrawnMesh) -> DrawnMesh:
+    """The drawn mesh, ideal outside of the region's ranges."""
+    core = devices.core
+    ideal = imperfect_mzi(theta_rad=core.theta, phi_rad=core.phi, errors=CellErrors())
+    here = region.among(core)[None, :, None, None]
+    return replace(drawn, cells=np.where(here, drawn.cells, ideal))
 
 
 def _stacked(changes: Sequence[Settings]) -> tuple[MeshChange, Real, MeshChange]:

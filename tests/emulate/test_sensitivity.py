@@ -11,6 +11,7 @@ from onnx2mzi.emulate.imperfect import (
     How,
     ImperfectProgram,
     LayerDevices,
+    Region,
     TileDevices,
     imperfect_program,
     mesh_tiles,
@@ -107,3 +108,22 @@ def matrix_with(chip: ImperfectProgram, tile: TileDevices, errors: CellErrors) -
     total = np.zeros((layer.grids[0].rows, layer.grids[0].columns), complex)
     total[np.ix_(tile.tile.outputs, tile.tile.inputs)] = tile.tile.gain * light
     return total if np.iscomplexobj(layer.weight) else total.real
+
+
+def test_parts_of_a_mesh_are_those_of_copies(chip: ImperfectProgram) -> None:
+    sizes, inputs = Imperfections(phase_rad=1e-4, split_rad=1e-4), inputs_of(chip)
+    name, ideal = chip.layers[0].layer.name, chip.layers[0].ideal
+    x = inputs[name]
+    power = float(np.linalg.norm(ideal @ x) ** 2)
+    blocks = [b for b in sensitivities(chip, inputs) if (b.layer, b.block) == (name, "v")]
+    last = max(int(block.port.max(initial=0)) for block in blocks) + 1
+    for ends in ((0, last // 2), (last // 2, last)):
+        region = Region(layer=name, block="v", ports=ends)
+        how = How(sizes, 0, region, calibration=Calibration.NONE)
+        found = chip.matrices(how, range(400))
+        moved = [float(np.linalg.norm((here[name] - ideal) @ x) ** 2) for here in found]
+        measured = float(np.mean(moved)) / power if power > 0 else 0.0
+        expected = sum(
+            float(b.expected(sizes)[(b.port >= ends[0]) & (b.port < ends[1])].sum()) for b in blocks
+        )
+        assert measured == pytest.approx(expected, rel=0.4, abs=1e-18)
