@@ -18,6 +18,7 @@ from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, Tile, TileGrid
 from onnx2mzi.passes.canonicalize import NEGLIGIBLE, drawing_rules, factored, isometry_tile
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.heat_gauge import coolest
+from onnx2mzi.passes.trim import with_trims_again
 from onnx2mzi.physics.arrays import Index, Matrix, Real
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
 from onnx2mzi.pipeline.census import tile_census
@@ -40,9 +41,12 @@ def cooler_tile(
         return tile
     rng = np.random.default_rng(seed)
     found = _searched(tile, u, s, vh, rules, trials, rng)
-    best = min((tile, drawn_tile(found, rules)), key=_heat_rad)
-    made = drawn_tile(found, rules, realise=partial(coolest, width=beam))
-    return min((best, made), key=_heat_rad)
+    searched = drawn_tile(found, rules, realise=partial(coolest, width=beam))
+    made = (drawn_tile(found, rules), searched)
+    heaters = tile_census(tile, 1.0).phases_active
+    # Never more heaters for less heat.
+    fair = [other for other in made if tile_census(other, 1.0).phases_active <= heaters]
+    return min((tile, *fair), key=_heat_rad)
 
 
 def _searched(
@@ -124,4 +128,5 @@ class Cool(Pass):
             return program
         rules = drawing_rules(context)
         work = partial(_cooler, rules=rules, trials=self.trials, beam=self.beam, seed=context.seed)
-        return with_tiles(program, context, self.name, work, keep=show(self))
+        made = with_tiles(program, context, self.name, work, keep=show(self))
+        return with_trims_again(program, made, context)

@@ -10,7 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.kernels import BalancedMesh
-from onnx2mzi.kernels.gauge import NEGLIGIBLE_RAD, Realised, column_slices, realised
+from onnx2mzi.kernels.gauge import (
+    NEGLIGIBLE_RAD,
+    Fixed,
+    Realised,
+    column_slices,
+    realised,
+)
 from onnx2mzi.physics.arrays import Flags, Real, within_pi, wrapped
 from onnx2mzi.physics.shifter import (
     Drive,
@@ -29,16 +35,25 @@ def coolest(
     entering_rad: Real,
     lit: npt.NDArray[np.bool_],
     trims: npt.NDArray[np.bool_] | None = None,
+    fixed: Fixed | None = None,
     width: int = 16,
 ) -> Realised:
     """As `realised`, with less heat where a beam of `width` finds it.
 
-    For arm-choice drives and complex meshes without trims; others are realised as ever.
+    For arm-choice drives and complex meshes without trims and fixed phases; others are realised
+    as ever.
     """
     greedy = realised(
-        mesh, drive=drive, passive=passive, entering_rad=entering_rad, lit=lit, trims=trims
+        mesh,
+        drive=drive,
+        passive=passive,
+        entering_rad=entering_rad,
+        lit=lit,
+        trims=trims,
+        fixed=fixed,
     )
-    if drive is not Drive.ARM_CHOICE or width < 2 or mesh.is_real or trims is not None:
+    bound = trims is not None or fixed is not None
+    if drive is not Drive.ARM_CHOICE or width < 2 or mesh.is_real or bound:
         return greedy
     found = _search(mesh, drive, passive, entering_rad, lit, width)
     return found if _heat_rad(found) < _heat_rad(greedy) else greedy
