@@ -408,3 +408,14 @@ def test_half_the_ports_and_fewer_phases_than_the_real_matrix() -> None:
     assert not any(row["complex"] for row in real.report["layers"])
     assert 3 * chip.report["mzis"] < real.report["mzis"]
     assert 1.5 * chip.report["phases_active"] < real.report["phases_active"]
+
+
+def test_one_group_of_a_convolution(make_onnx: MakeModel, check_host: CheckHost) -> None:
+    re, im = numbers(2, 2, 1, 1, seed=1), numbers(2, 2, 1, 1, seed=2)
+    kernel = np.concatenate([np.concatenate([re, -im], 1), np.concatenate([im, re], 1)])
+    both = np.concatenate([kernel, numbers(4, 4, 1, 1)])
+    node = NODE("Conv", ["x", "k"], ["y"], group=2)
+    x = numbers(2, 8, 3, 3)
+    program = check_host(make_onnx([node], {"x": x.shape}, ["y"], {"k": both}), {"x": x})
+    assert [layer.operand.parts for layer in program.layers] == ["stacked", ""]
+    assert [layer.weight.shape for layer in program.layers] == [(2, 2), (4, 4)]
