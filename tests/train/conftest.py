@@ -5,18 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch: Any = pytest.importorskip("torch")
-
-from onnx2mzi.train.loop import Settings, Trainer  # noqa: E402
-from onnx2mzi.train.network import PhaseNetwork  # noqa: E402
-from onnx2mzi.train.samples import Aim, Samples  # noqa: E402
-from onnx2mzi.train.tiles import near_zero  # noqa: E402
+from onnx2mzi.train.tiles import near_zero
 
 INPUTS, HIDDEN, CLASSES = 10, 8, 5
 
 
 def electronics(matrices: Any, inputs: Any, constants: Any = None) -> Any:
     """A layer, an activation, a layer; the modulus is read if they are complex."""
+    import torch
+
     x = inputs["x"]
     w1, w2 = matrices["a"], matrices["b"]
     if w1.is_complex():
@@ -29,6 +26,10 @@ def electronics(matrices: Any, inputs: Any, constants: Any = None) -> Any:
 @pytest.fixture
 def make_trainer() -> Any:
     """`make_trainer(real=True, seed=0, **of the Trainer)`: always the same for the same seed."""
+    torch: Any = pytest.importorskip("torch")
+    from onnx2mzi.train.loop import Settings, Trainer
+    from onnx2mzi.train.network import PhaseNetwork
+    from onnx2mzi.train.samples import Aim, Samples
 
     def make(*, real: bool = True, seed: int = 0, **more: Any) -> Any:
         rng = np.random.default_rng(5)
