@@ -1,0 +1,77 @@
+"""Strips on the die: apart, in line along the light, hot ones away from what feels them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onnx2mzi.ir import Program
+from onnx2mzi.ir.verify import verify
+from onnx2mzi.passes.floorplan import Box, Objective, Plan, floorplan
+from onnx2mzi.passes.place import place_program
+from onnx2mzi.physics.shifter import Drive
+from onnx2mzi.tech import DEFAULT_TECHNOLOGY, Technology, load_technology
+
+MakeProgram = Callable[..., Program]
+TECHNOLOGY = load_technology(DEFAULT_TECHNOLOGY)
+
+
+def technology(width_um: float) -> Technology:
+    return replace(TECHNOLOGY, die=replace(TECHNOLOGY.die, sizes_um=((width_um, 900.0),)))
+
+
+def overlaps(boxes: list[Box], plan: Plan) -> bool:
+    ends = [(b.width_um, b.height_um) for b in boxes]
+    spots = list(zip(plan.left_um.tolist(), plan.top_um.tolist(), ends, strict=True))
+    return any(
+        x < u + c[0] and u < x + a[0] and y < v + c[1] and v < y + a[1]
+        for k, (x, y, a) in enumerate(spots)
+        for u, v, c in spots[:k]
+    )
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_nothing_overlaps(objective: Objective) -> None:
+    rng = np.random.default_rng(0)
+    boxes = [
+        Box(float(w), float(h), float(heat), 10, k)
+        for k, (w, h, heat) in enumerate(rng.uniform(50, 200, (7, 3)))
+    ]
+    plan = floorplan(boxes, technology(620.0), objective=objective, gap_um=5.0)
+    assert not overlaps(boxes, plan)
+    for box, left, top in zip(boxes, plan.left_um, plan.top_um, strict=True):
+        assert 0 <= left <= plan.width_um - box.width_um + 1e-9
+        assert 0 <= top <= plan.height_um - box.height_um + 1e-9
+
+
+def test_what_fits_no_die_is_one_line() -> None:
+    boxes = [Box(500.0, 100.0, 1.0, 10, k) for k in range(3)]
+    plan = floorplan(boxes, technology(600.0), objective=Objective.HEAT, gap_um=5.0)
+    assert (plan.top_um == 0).all() and len(set(plan.left_um.tolist())) == 3
+
+
+def test_hot_tiles_lie_away_from_those_that_feel_them() -> None:
+    """Two lines of two: the hot tile shares its line with the one that feels most."""
+    boxes = [
+        Box(400.0, 100.0, 100.0, 0),
+        Box(400.0, 100.0, 0.0, 1),
+        Box(400.0, 100.0, 0.0, 1000),
+        Box(400.0, 100.0, 0.0, 1),
+    ]
+    plan = floorplan(boxes, technology(1000.0), objective=Objective.HEAT, gap_um=5.0)
+    assert plan.top_um[0] == plan.top_um[2] != plan.top_um[1]
+
+
+def test_followers_lie_near() -> None:
+    boxes = [Box(100.0, 100.0, 0.0, 0, layer) for layer in (0, 2, 1, 3)]
+    plan = floorplan(boxes, technology(500.0), objective=Objective.WIRE, gap_um=5.0)
+    order = [boxes[k].layer for k in np.argsort(plan.left_um)]
+    assert order in ([0, 1, 2, 3], [3, 2, 1, 0])
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_a_program_is_placed(make_program: MakeProgram, objective: Objective) -> None:
+    placed = place_program(make_program(2, drive=Drive.ARM_CHOICE), TECHNOLOGY, objective)
+    placed = replace(placed, history=("place",))
+    assert verify(placed) == []
