@@ -39,7 +39,7 @@ def broken(design: Path, change: Callable[[Any], None]) -> tuple[set[str], set[s
     core = db.Region(layout.top_cell().begin_shapes_rec(layout.layer(*CORE))).merged()
     parts = units(layout, CORE, 0.35, db.Region())
     metrics = (False, db.Region.Projection, 80)
-    checks = {
+    checks: dict[str, Callable[[Any], Any]] = {
         "width": lambda region: region.width_check(WIDTH, *metrics),
         "space": lambda region: region.space_check(SPACE, *metrics),
     }
