@@ -153,9 +153,12 @@ class Repaired:
 def repaired(
     tile: MeshTile, places: Places, matrix: Real, *, trials: int, seed: int
 ) -> Repaired | None:
-    """The tile that makes `matrix` (m, n) most nearly without those heaters; None if complex."""
+    """The tile that makes `matrix` (m, n) most nearly without those heaters.
+
+    None if it is complex, or single phases of it are fixed.
+    """
     whole = balanced_tile(tile)
-    if real_tile(whole) is None:
+    if real_tile(whole) is None or whole.fixed_u is not None or whole.fixed_v is not None:
         return None
     before = _without(whole, places, matrix, steps=0).error
     candidates = [whole, *orders_of(tile, matrix, trials, seed)]
@@ -263,9 +266,10 @@ class Broken(Pass):
             )
             if found is None:
                 raise FitError(
-                    f"{here[0].id} is in a complex mesh, whose phases do not make up for it",
+                    f"{here[0].id} is in a mesh of complex or fixed phases, which do not make up "
+                    "for it",
                     where="broken",
-                    hint="real weights only",
+                    hint="real weights and --passive common only",
                 )
             made[where] = drawn_tile(found.tile, rules)
             before, after = before + found.before, after + found.after

@@ -25,7 +25,7 @@ from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.trim import with_trims_again
 from onnx2mzi.physics.arrays import wrapped
-from onnx2mzi.physics.shifter import ShifterState
+from onnx2mzi.physics.shifter import Passive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
 from onnx2mzi.pipeline.census import tile_census
 from onnx2mzi.pipeline.chip import mesh_plan
@@ -224,8 +224,16 @@ def scheduled(mesh: BalancedMesh, column: Ints) -> BalancedMesh:
 
 
 def compact_tile(tile: MeshTile, rules: DrawingRules, technology: Technology) -> MeshTile:
-    """The tile in fewer devices and shorter columns; itself where nothing gets better."""
+    """The tile in fewer devices and shorter columns; itself where nothing gets better.
+
+    A tile of which single phases were fixed stays as it is: merged, they would be others.
+    """
     whole = balanced_tile(tile)
+    if rules.passive in (Passive.NONE, Passive.ALL):
+        # What is fixed follows from the rules alone.
+        whole = replace(whole, fixed_u=None, fixed_v=None)
+    if whole.fixed_u is not None or whole.fixed_v is not None:
+        return tile
     channels = len(whole.amplitude)
     v, u = without_twins(whole.v), without_twins(whole.u)
     v = kept(v, touched(v, np.arange(v.ports) < channels, backwards=True))

@@ -21,7 +21,7 @@ from onnx2mzi.passes.compact import (
     twins,
     without_twins,
 )
-from onnx2mzi.passes.drawing import DrawingRules
+from onnx2mzi.passes.drawing import DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, Passive
 from onnx2mzi.pipeline.base import Context
@@ -122,7 +122,9 @@ def test_a_tile_keeps_its_matrix_and_is_never_worse(
     make_tile: Callable[..., MeshTile], seed: int, drive: Drive
 ) -> None:
     tile = make_tile(np.random.default_rng(seed), 5, 6, drive)
-    rules = DrawingRules(drive, Passive.COMMON, Detection.IQ)
+    # Fixed phases at random places would stay as they are.
+    rules = DrawingRules(drive, Passive.NONE, Detection.IQ)
+    tile = drawn_tile(balanced_tile(tile), rules)
     made = compact_tile(tile, rules, TECHNOLOGY)
     assert np.abs(tile_matrix(made) - tile_matrix(tile)).max() < 1e-11 * max(1.0, tile.gain)
     was, now = tile_census(tile, 1.0), tile_census(made, 1.0)
@@ -133,6 +135,12 @@ def test_a_tile_keeps_its_matrix_and_is_never_worse(
             for one in (made, tile)
         ]
         assert lengths[0] <= lengths[1] + 1e-3
+
+
+def test_a_tile_with_fixed_phases_stays(make_tile: Callable[..., MeshTile]) -> None:
+    tile = make_tile(np.random.default_rng(0), 5, 6, Drive.ARM_CHOICE)
+    assert balanced_tile(tile).fixed_u is not None
+    assert compact_tile(tile, RULES, TECHNOLOGY) is tile
 
 
 def test_rounded_phases_are_left_alone(make_program: Callable[..., Program]) -> None:
