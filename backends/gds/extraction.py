@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mzi.backends.gds.bodies import Bodies, Kind
+from onnx2mzi.backends.gds.design_paths import crossing_reach_um
 from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
 from onnx2mzi.tech import Layer, Technology
 
@@ -194,7 +195,8 @@ def _collected(l2n: Any, top: str, guides: Any, technology: Technology, dbu: flo
     if circuit is None:
         return Extracted((), {})
     devices: list[Device] = []
-    slanted: dict[int, int] = {}
+    slanted: dict[int, Any] = {}
+    db, reach_um = klayout_module("db"), crossing_reach_um(technology)
     for device in circuit.each_device():
         nets = [device.net_for_terminal(k) for k in range(4)]
         a, b, c, d = (int(net.cluster_id) if net else 0 for net in nets)
@@ -205,8 +207,9 @@ def _collected(l2n: Any, top: str, guides: Any, technology: Technology, dbu: flo
         x_um, y_um = moved.x + device.parameter(X), moved.y + device.parameter(Y)
         devices.append(Device(kind, x_um, y_um, (a, b, c, d), sound))
         if kind is Kind.CROSSING:
+            box = db.DBox(x_um - reach_um, y_um - reach_um, x_um + reach_um, y_um + reach_um)
             for end in (a, b, c, d):
-                slanted[end] = slanted.get(end, 0) + 1
+                slanted.setdefault(end, []).append(box.to_itype(dbu))
     labels: dict[int, str] = {}
     lengths_um: dict[int, float] = {}
     for net in circuit.each_net():
@@ -215,19 +218,24 @@ def _collected(l2n: Any, top: str, guides: Any, technology: Technology, dbu: flo
         strips = l2n.shapes_of_net(net, guides, True).merged()
         if not strips.is_empty():
             lengths_um[net.cluster_id] = _length_um(
-                strips, slanted.get(net.cluster_id, 0), technology.guide.width_um, dbu
+                strips, slanted.get(net.cluster_id, []), technology.guide.width_um, dbu
             )
     return Extracted(tuple(devices), labels, lengths_um)
 
 
-def _length_um(strips: Any, slanted: int, width_um: float, dbu: float) -> float:
-    """Along the middle of a guide; at `slanted` ends it meets the corner of a crossing's mark.
+def _length_um(strips: Any, boxes: list[Any], width_um: float, dbu: float) -> float:
+    """Along the middle of a guide, some of whose ends are corners of crossings' marks.
 
     Both sides of a strip that starts and ends in one direction are together twice as long as
     its middle, however it bends. At a corner the sides reach half a width beyond the end, to a
-    notch whose edges are a width over the square root of 2 each.
+    notch along the mark, whose edges are a width over the square root of 2 each: they tell how
+    wide the slanted guide is after its rounding to the grid.
     """
-    ends_um = width_um * (2 + slanted * sqrt(2))
+    slanted, wide_um = len(boxes), 0.0
+    if boxes:
+        marks = klayout_module("db").Region(boxes).edges()
+        wide_um = (strips.edges() & marks).length() * dbu / sqrt(2)
+    ends_um = width_um * (2 - slanted) + wide_um * (1 + sqrt(2))
     length = (strips.perimeter() * dbu - ends_um) / 2
     area = width_um * (length + slanted * width_um / 4)
     off_um = abs(strips.area() * dbu * dbu - area) / width_um
