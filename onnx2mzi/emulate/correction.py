@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnx2mzi.kernels import BalancedMesh, build, propagate_cells
+from onnx2mzi.kernels import BalancedMesh, build, cells_vjp, propagate_cells
 from onnx2mzi.kernels.gauge import column_slices
 from onnx2mzi.physics.arrays import Complex, Real, wrapped
-from onnx2mzi.physics.imperfection_cell import CellErrors, imperfect_mzi
+from onnx2mzi.physics.imperfection_cell import CellErrors, arm_derivatives, imperfect_mzi
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +87,70 @@ def polished(
             cells[k] = _set(parts[:, k : k + 1], theta[k : k + 1], phi[k : k + 1])[0]
             behind[:, two] = behind[:, two] @ cells[k]
     return BalancedMesh(start.ports, start.column, start.port, theta, wrapped(phi), wrapped(out))
+
+
+def optimised(
+    start: BalancedMesh,
+    target: BalancedMesh,
+    *,
+    first: Real,
+    second: Real,
+    crossings: np.ndarray | None = None,
+    steps: int = 1000,
+) -> BalancedMesh:
+    """`start` with all phases moved together until ||U' - U|| is least: L-BFGS with the gradients
+    of the imperfect cells. `start` may have more columns than `target`. MZIs that `crossings`
+    marks, (K,), are waveguide crossings: no theta, no couplers."""
+    from scipy.optimize import minimize
+
+    bare = np.zeros(start.count, bool) if crossings is None else np.asarray(crossings, bool)
+    first, second = np.where(bare, 0.0, first), np.where(bare, 0.0, second)
+    errors, count = CellErrors(first=first, second=second), start.count
+    wanted = np.asarray(build(target), np.complex128)
+    eye = np.eye(start.ports, dtype=np.complex128)
+
+    def mesh(values: Real) -> BalancedMesh:
+        theta, phi, out = np.split(np.array(values), [count, 2 * count])
+        return BalancedMesh(start.ports, start.column, start.port, theta, phi, out)
+
+    def loss(values: Real) -> tuple[float, Real]:
+        here = mesh(values)
+        cells = imperfect_mzi(theta_rad=here.theta, phi_rad=here.phi, errors=errors)
+        light = np.asarray(propagate_cells(here, cells, eye), np.complex128)
+        off = light - wanted
+        by_cell, _ = cells_vjp(here, cells, eye, 2 * off)
+        lit, dark = arm_derivatives(theta_rad=here.theta, phi_rad=here.phi, errors=errors)
+        weights = by_cell.conj()
+        by_theta = (weights * (lit - dark)).real.sum((1, 2)) / 2
+        by_phi = (weights[:, :, 0] * 1j * cells[:, :, 0]).real.sum(1)
+        by_theta[bare] = 0.0
+        by_out = (2 * off.conj() * 1j * light).real.sum(1)
+        return float(np.sum(np.abs(off) ** 2)), np.concatenate([by_theta, by_phi, by_out])
+
+    options = {"maxiter": steps, "maxcor": 20, "ftol": 1e-12, "gtol": 0.0}
+    at = np.concatenate([np.where(bare, 0.0, start.theta), start.phi, start.out])
+    found = mesh(minimize(loss, at, jac=True, method="L-BFGS-B", options=options).x)
+    return BalancedMesh(
+        found.ports, found.column, found.port, found.theta, wrapped(found.phi), wrapped(found.out)
+    )
+
+
+def with_redundancy(mesh: BalancedMesh, pairs: int) -> BalancedMesh:
+    """The same matrix with `pairs` twice a column more at the end: half-lit MZIs undo each other,
+    M(pi/2) M(pi/2) = 1, and can be moved either way."""
+    column, port = [mesh.column], [mesh.port]
+    for k in range(2 * pairs):
+        port.append(np.arange((k // 2) % 2, mesh.ports - 1, 2, dtype=np.int32))
+        column.append(np.full(len(port[-1]), mesh.columns + k, np.int32))
+    more = sum(len(part) for part in port[1:])
+    return BalancedMesh(
+        mesh.ports,
+        np.concatenate(column),
+        np.concatenate(port),
+        np.concatenate([mesh.theta, np.full(more, np.pi / 2)]),
+        np.concatenate([mesh.phi, np.zeros(more)]),
+        mesh.out,
+    )
 
 
 def _linear_parts(first: Real, second: Real) -> Complex:

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy.stats import unitary_group
 
-from onnx2mzi.emulate.correction import corrected, polished, relative_error, with_couplers
+from onnx2mzi.emulate.correction import (
+    corrected,
+    optimised,
+    polished,
+    relative_error,
+    with_couplers,
+    with_redundancy,
+)
 from onnx2mzi.kernels import BalancedMesh, build, clements_layout, decompose
 
 
@@ -77,3 +84,30 @@ def test_haar_matrices_as_published(
     assert relative_error(local, mesh, **wrong) < 1.4 * after
     best = polished(local, mesh, **wrong, sweeps=sweeps)
     assert relative_error(best, mesh, **wrong) <= after
+
+
+def test_all_phases_together_beat_one_by_one() -> None:
+    rng = np.random.default_rng(4)
+    q = unitary_group.rvs(8, random_state=4)
+    mesh = decompose(q)
+    wide = with_redundancy(mesh, 1)
+    np.testing.assert_allclose(build(wide), build(mesh), atol=1e-12)
+    off = 0.15 * rng.normal(size=(2, wide.count))
+    first, second = off[:, : mesh.count]
+    there = corrected(mesh, first=first, second=second)
+    local = relative_error(there.mesh, mesh, first=first, second=second)
+    best = optimised(there.mesh, mesh, first=first, second=second)
+    together = relative_error(best, mesh, first=first, second=second)
+    start = corrected(wide, first=off[0], second=off[1]).mesh
+    more = optimised(start, mesh, first=off[0], second=off[1])
+    assert together < 0.7 * local
+    assert relative_error(more, mesh, first=off[0], second=off[1]) < 0.5 * together
+
+
+def test_crossings_have_no_couplers_and_stay() -> None:
+    rng = np.random.default_rng(5)
+    mesh = decompose(np.linalg.qr(rng.normal(size=(6, 6)))[0].astype(complex))
+    bare = np.arange(mesh.count) % 3 == 0
+    first, second = 0.1 * rng.normal(size=(2, mesh.count))
+    found = optimised(mesh, mesh, first=first, second=second, crossings=bare, steps=5)
+    assert not found.theta[bare].any() and found.theta[~bare].all()
