@@ -66,7 +66,7 @@ def trained(x: Any, y: Any, seed: int) -> bytes:
             rows = order[k * BATCH : (k + 1) * BATCH]
             loss = nn.functional.cross_entropy(net(inputs[rows]), labels[rows])
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
             optimizer.step()
             rate.step()
     tensors, nodes, name = [], [], "x"
@@ -126,7 +126,7 @@ def noise(model: bytes, data: Any, test: Any) -> None:
         row = [f"{bench.ideal_score.accuracy:.2%}"]
         for size in (0.02, 0.05):
             for names in (("split_rad",), ("phase_rad",), ("split_rad", "phase_rad")):
-                sizes = Imperfections(**dict.fromkeys(names, size))
+                sizes = Imperfections(phase_rad=1.0, split_rad=1.0).only(*names).times(size)
                 found = sampled(bench, How(sizes), Effort(copies=24))
                 row.append(f"{found.mean:.2%}")
         print(f"{text}: clean, split, phase, both of 0.02, of 0.05: {' '.join(row)}", flush=True)

@@ -275,7 +275,9 @@ def test_absorbed_signs(ports: int, seed: int, real: bool) -> None:
 def test_half_turns_are_signs(ports: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     mesh = decompose(haar(ports, seed, real=True))
-    turned = dataclasses.replace(mesh, phi=np.pi * rng.integers(-1, 2, mesh.count))
+    turned = dataclasses.replace(
+        mesh, phi=np.asarray(np.pi * rng.integers(-1, 2, mesh.count), float)
+    )
     plain = without_half_turns(turned)
     assert not plain.phi.any()
     np.testing.assert_allclose(build(plain), build(turned), atol=1e-12)
