@@ -23,6 +23,7 @@ from onnx2mzi.backends.gds.wires import draw_wires, label_pads
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.spans import Span, tile_spans_um
 from onnx2mzi.pipeline.wiring import Wirer, Wiring
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import on_grid
@@ -63,6 +64,7 @@ def draw_chip(
     blocks = {(b.layer, b.grid, b.tile, b.block): b for b in placement.blocks}
     tiles: list[gdstk.Cell] = []
     wirer = Wirer(technology)
+    spans = tile_spans_um(program, technology)
     number = 0
     for position, layer in enumerate(program.layers):
         for g, grid in enumerate(layer.grids):
@@ -74,7 +76,7 @@ def draw_chip(
                 places = {name: blocks[layer.name, g, t, name] for name in "vsu"}
                 name = f"L{position}_G{g}_T{t}"
                 where = f"{layer.name}.g{g}.t{t}"
-                cell = draw_tile(book, tile, places, name, where, placement.width_um)
+                cell = draw_tile(book, tile, places, name, where, spans[layer.name, g, t])
                 _wire(book, cell, wirer.wiring(tile, places), number - 1)
                 top.add(gdstk.Reference(cell, (0.0, places["v"].y_um)))
                 tiles.append(cell)
@@ -115,11 +117,12 @@ def draw_tile(
     places: dict[str, BlockPlacement],
     name: str,
     where: str,
-    width_um: float,
+    span_um: Span,
 ) -> gdstk.Cell:
     """The cell of a tile, without its wires.
 
-    `name` is the cell's name, `where` the tile's id in labels, `width_um` where outputs end.
+    `name` is the cell's name, `where` the tile's id in labels; inputs begin and outputs end at
+    `span_um`.
     """
     cell = gdstk.Cell(name)
     for block, mesh in (("v", tile.v), ("u", tile.u)):
@@ -133,7 +136,7 @@ def draw_tile(
         draw_attenuators(book, made, tile.sigma, places["s"], f"{where}.s")
     cell.add(gdstk.Reference(made))
     label_attenuators(book, cell, tile.sigma, places["s"], f"{where}.s")
-    _draw_links(book, cell, tile, places, where, width_um)
+    _draw_links(book, cell, tile, places, where, span_um)
     return cell
 
 
@@ -152,9 +155,10 @@ def _draw_links(
     tile: MeshTile,
     places: dict[str, BlockPlacement],
     where: str,
-    width_um: float,
+    span_um: Span,
 ) -> None:
-    """Guides from the left edge to V, between the blocks, and from U to the right edge."""
+    """Guides from the left of the span to V, between the blocks, and from U to its right."""
+    left_um, right_um = span_um
     technology, channels = book.chip.technology, len(tile.sigma)
     v_start = float(places["v"].column_x_um[0])
     v_end = float(places["v"].column_x_um[-1]) + mesh_plan(tile.v, technology).out_um
@@ -162,10 +166,10 @@ def _draw_links(
     u_start = float(places["u"].column_x_um[0])
     u_end = float(places["u"].column_x_um[-1]) + mesh_plan(tile.u, technology).out_um
     for start, end, rows in (
-        (0.0, v_start, tile.v.ports),
+        (left_um, v_start, tile.v.ports),
         (v_end, s_start, channels),
         (s_end, u_start, channels),
-        (u_end, width_um, tile.u.ports),
+        (u_end, right_um, tile.u.ports),
     ):
         if rows and end > start:
             _array(book, cell, places["v"], start, end - start, rows)
@@ -174,7 +178,7 @@ def _draw_links(
         cell.add(gdstk.Reference(book.tip(), (v_end, -k * pitch)))
     for k in range(channels, tile.u.ports):
         cell.add(gdstk.Reference(book.tip(), (u_start, -k * pitch), rotation=np.pi))
-    for side, x, ports in (("in", 0.0, tile.v.ports), ("out", width_um, tile.u.ports)):
+    for side, x, ports in (("in", left_um, tile.v.ports), ("out", right_um, tile.u.ports)):
         for k in range(ports):
             book.pin(cell, f"{where}.{side}{k}", x, -k * pitch)
 

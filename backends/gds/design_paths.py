@@ -13,6 +13,7 @@ from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile
 from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.shifter import ShifterState, pass_phase_rad
 from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.spans import Span
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import attenuators_um, cells, section_um
 from onnx2mzi.tech.paths import (
@@ -138,10 +139,11 @@ class Links:
 
 
 def links_um(
-    tile: MeshTile, places: dict[str, BlockPlacement], technology: Technology, width_um: float
+    tile: MeshTile, places: dict[str, BlockPlacement], technology: Technology, span_um: Span
 ) -> Links:
-    """The straights between the blocks of a tile on a chip of `width_um`."""
+    """The straights between the blocks of a tile, and to both ends of its span."""
     v, s, u = (places[name].column_x_um for name in "vsu")
     v_end = float(v[-1]) + mesh_plan(tile.v, technology).out_um
     u_end = float(u[-1]) + mesh_plan(tile.u, technology).out_um
-    return Links(float(v[0]), float(s[0]) - v_end, float(u[0] - s[-1]), width_um - u_end)
+    left, right = span_um
+    return Links(float(v[0]) - left, float(s[0]) - v_end, float(u[0] - s[-1]), right - u_end)

@@ -24,6 +24,7 @@ from onnx2mzi.backends.gds.design_paths import (
 from onnx2mzi.backends.gds.extraction import Device, Extracted, extract
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.physics.shifter import ShifterState
+from onnx2mzi.pipeline.spans import tile_spans_um
 from onnx2mzi.pipeline.wiring import numbered_tiles, pad_name, placed_blocks, tile_wiring
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import drawn_as_crossing
@@ -66,13 +67,13 @@ def compare_circuit(
     """Every difference between an extracted circuit and a placed program, or `layers` of it."""
     walk = _Walk(found)
     placed = placed_blocks(program)
+    spans = tile_spans_um(program, technology)
     for number, layer, grid, index, tile in numbered_tiles(program):
         if layers is not None and layer not in layers:
             continue
         places = placed[layer, grid, index]
         pads = wired_pads(tile, places, technology, number)
-        width_um = program.placement.width_um if program.placement else 0.0
-        links = links_um(tile, places, technology, width_um)
+        links = links_um(tile, places, technology, spans[layer, grid, index])
         _compare_tile(walk, tile, pads, f"{layer}.g{grid}.t{index}", technology, links)
     for k, device in enumerate(found.devices):
         if k not in walk.met:
