@@ -287,9 +287,11 @@ def diff_parser() -> Parser:
 
 
 def tech_parser() -> Parser:
-    """`onnx2mzi tech list|show NAME`."""
+    """`onnx2mzi tech list|show NAME|check NAME`."""
     parser = _verb("tech", "The technologies: what a foundry can make.")
-    parser.add_argument("action", choices=("list", "show"), help="all names, or one's file")
+    parser.add_argument(
+        "action", choices=("list", "show", "check"), help="all names, or one's file or P_pi"
+    )
     parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="which to show")
     _add_common(parser)
     return parser

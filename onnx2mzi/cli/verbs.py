@@ -115,6 +115,18 @@ def tech_command(arguments: argparse.Namespace) -> int:
         else:
             print(dump_technology(made), end="")
         return 0
+    if arguments.action == "check":
+        from onnx2mzi.driver.heat import p_pi_note
+
+        note = p_pi_note(technology(arguments.name))
+        if arguments.json:
+            tell_json(note)
+        else:
+            print(
+                f"{note['technology']}: P_pi {note['p_pi_mw']:g} mW, "
+                f"{note['p_pi_mw_derived']:.2f} mW from [thermal]: {note['note']}"
+            )
+        return 0
     if arguments.name is not None:
         raise UsageError(f"list takes no name ('{arguments.name}')", hint="see tech show NAME")
     rows = [

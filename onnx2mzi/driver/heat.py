@@ -17,6 +17,7 @@ from onnx2mzi.emulate.network import Network
 from onnx2mzi.errors import FitError, UsageError
 from onnx2mzi.ir import Program, Stage
 from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.physics.heat_section import p_pi_mw
 from onnx2mzi.pipeline.backend import Measured
 from onnx2mzi.tech import Technology
 
@@ -26,6 +27,24 @@ MANY_PAIRS, FEW_COPIES = 20_000_000, 2
 MOST_PAIRS = 250_000_000
 
 Row = dict[str, Any]
+
+
+def p_pi_note(technology: Technology) -> Row:
+    """P_pi as the layers of the chip make it, beside what the technology says."""
+    try:
+        derived = p_pi_mw(stack=technology.thermal_stack)
+    except ValueError as error:
+        raise UsageError(str(error), where=f"[thermal] of {technology.name}") from None
+    ratio = technology.p_pi_mw / derived
+    return {
+        "technology": technology.name,
+        "p_pi_mw": technology.p_pi_mw,
+        "p_pi_mw_derived": derived,
+        "ratio": ratio,
+        "note": "as the layers make it"
+        if 0.8 <= ratio <= 1.25
+        else "not what the layers of [thermal] make: one of them is not this process",
+    }
 
 
 def driven(program: Program) -> bool:

@@ -191,7 +191,10 @@ def heat_layout(program: Program, technology: Technology) -> HeatLayout:
 def _segments(tile: MeshTile, technology: Technology) -> TileSegments:
     for drive in (tile.u.drive, tile.v.drive, tile.sigma.drive):
         if drive is Drive.PUSH_PULL:
-            raise ValueError("push-pull phases have both signs: heaters cannot make them")
+            raise ValueError(
+                "a push-pull pair is two heaters about a bias that the program does not hold: "
+                "heat is followed for drive arm-choice or upper-arm only"
+            )
     v, u = (
         mesh_segments(mesh, drawn_as_crossing(mesh.theta_state, mesh.phi_state, technology))
         for mesh in (tile.v, tile.u)

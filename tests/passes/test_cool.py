@@ -82,7 +82,7 @@ def test_a_beam_finds_what_a_step_does_not(seed: int) -> None:
 
 
 def program(tile: MeshTile, weight: Matrix) -> Program:
-    grid = TileGrid(*weight.shape, (tile,))
+    grid = TileGrid(weight.shape[0], weight.shape[1], (tile,))
     operand = Operand("", -1, "w", False, "complex128")
     layer = LinearLayer("a", weight, operand, Loc("a"), (grid,))
     return Program("p", Stage.MESH, 8, (layer,))
