@@ -18,11 +18,12 @@ from onnx2mzi.train.methods.soft import SoftL1
 from onnx2mzi.train.network import PhaseNetwork
 from onnx2mzi.train.schedules import hold_then_cosine
 
-# Share of all phases down to which soft-l1 is left to it.
+# Share of all phases down to which soft-l1 is left to it, and a number below which each counts.
 COARSE = 0.12
+FEW = 500
 # Epochs behind that, in those of the task; the share of them in which phases go; and the share of
 # the phases that goes at a time.
-LONGER = 2.0
+LONGER = 3.0
 CUT = 0.6
 RATE = 0.03
 
@@ -35,7 +36,7 @@ class Surgeon:
 
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
         network = trainer.network
-        first = max(keep, round(COARSE * len(network.phase)))
+        first = max(keep, round(COARSE * len(network.phase)), FEW)
         if network.phases_active > first:
             self.coarse.shrink(trainer, task, first)
         if network.phases_active > keep:
