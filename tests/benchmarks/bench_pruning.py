@@ -203,7 +203,7 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
             {**base, "method": "exact", "reference_rad": round(textbook_rad(model, ports), 1)}
             | {"accuracy": base["dense"], **counts, **heat}
         ]
-    from_program = method_name in FROM_PROGRAM
+    from_program = method_name in FROM_PROGRAM or given.start == "program"
     starts = program_starts(program) if from_program else zero_starts(net, program, dense, x, seed)
     course = trainer(net, program, starts, x, y, seed, given.distil, given.lr)
     rows, began = [], time.process_time()
@@ -283,6 +283,7 @@ def main() -> int:
     parser.add_argument("--post", default="", help="a method without training, as obs")
     parser.add_argument("--epochs", type=float, default=10.0)
     parser.add_argument("--dense-epochs", type=float, default=10.0)
+    parser.add_argument("--start", default="auto", choices=("auto", "program"))
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--distil", type=float, default=0.5)
     parser.add_argument("--out", type=Path)

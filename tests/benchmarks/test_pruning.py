@@ -34,6 +34,7 @@ def test_digits_lose_little_at_nine_tenths(tmp_path: Path) -> None:
         dense_epochs=20.0,
         lr=0.01,
         distil=0.5,
+        start="auto",
         levels=[90.0, 96.0],
     )
     rows = bench.walk("digits", 0, "exact", given) + bench.walk("digits", 0, "surgeon", given)
