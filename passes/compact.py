@@ -7,6 +7,7 @@ All exact, in the balanced gauge (M(theta) is [[s, c], [c, -s]] for phi = 0; see
 - MZIs that no light reaches, or whose light nobody looks at, go.
 - MZIs move to other columns, past those that they do not touch: as early or as late as can be, or
   crossings in columns of their own, which are short. The layout's lengths say what is best.
+- Where most MZIs are crossings the mesh is laid out anew (see `untangle`).
 Columns without theta, or without phi, are short by themselves (tech.geometry.plan_columns).
 """
 
@@ -24,6 +25,7 @@ from onnx2mzi.kernels.gauge import column_slices
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.trim import with_trims_again
+from onnx2mzi.passes.untangle import untangled
 from onnx2mzi.physics.arrays import wrapped
 from onnx2mzi.physics.shifter import Passive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
@@ -32,6 +34,9 @@ from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.tilework import with_tiles
 from onnx2mzi.tech import Technology
+
+# Of more tiles each is searched for less.
+MANY_TILES = 50
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -223,7 +228,9 @@ def scheduled(mesh: BalancedMesh, column: Ints) -> BalancedMesh:
 # ---- tiles -----------------------------------------------------------------------------------
 
 
-def compact_tile(tile: MeshTile, rules: DrawingRules, technology: Technology) -> MeshTile:
+def compact_tile(
+    tile: MeshTile, rules: DrawingRules, technology: Technology, *, effort: float = 1.0
+) -> MeshTile:
     """The tile in fewer devices and shorter columns; itself where nothing gets better.
 
     A tile of which single phases were fixed stays as it is: merged, they would be others.
@@ -243,17 +250,24 @@ def compact_tile(tile: MeshTile, rules: DrawingRules, technology: Technology) ->
     same &= heaters == np.count_nonzero(whole.v.theta) + np.count_nonzero(whole.u.theta)
     if same and _dense(v) and _dense(u):
         return tile
-    candidates = list(_scheduled(replace(whole, v=v, u=u), rules))
-    best_v = min(candidates, key=lambda made: _length_um(made[1].v, technology))
-    best_u = min(candidates, key=lambda made: _length_um(made[1].u, technology))
-    made = drawn_tile(replace(best_v[0], u=best_u[0].u), rules)
-    return min((tile, made), key=lambda one: _cost(one, technology))
+    whole = replace(whole, v=v, u=u)
+    anew = untangled(whole, effort=effort)
+    made = [_shortest(one, rules, technology) for one in (whole, anew) if one is not None]
+    return min((tile, *made), key=lambda one: _cost(one, technology))
 
 
 def _dense(mesh: BalancedMesh) -> bool:
     """Whether no column can go, and there is no crossing to sort."""
     columns = int(mesh.column[-1]) + 1 if len(mesh.column) else 0
     return bool((mesh.theta != 0.0).all()) and int(earliest(mesh).max(initial=-1)) + 1 == columns
+
+
+def _shortest(tile: BalancedTile, rules: DrawingRules, technology: Technology) -> MeshTile:
+    """The tile in the columns that make it shortest."""
+    candidates = list(_scheduled(tile, rules))
+    best_v = min(candidates, key=lambda made: _length_um(made[1].v, technology))
+    best_u = min(candidates, key=lambda made: _length_um(made[1].u, technology))
+    return drawn_tile(replace(best_v[0], u=best_u[0].u), rules)
 
 
 def _scheduled(tile: BalancedTile, rules: DrawingRules) -> Iterator[tuple[BalancedTile, MeshTile]]:
@@ -278,7 +292,7 @@ def _cost(tile: MeshTile, technology: Technology) -> tuple[float, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Compact(Pass):
-    """Lossless: neighbours that cancel or merge, dead MZIs and empty columns go."""
+    """Lossless: what cancels, merges or is dead goes; few MZIs are laid out with few crossings."""
 
     name: ClassVar[str] = "compact"
     stage_in: ClassVar[Stage] = Stage.MESH
@@ -292,18 +306,20 @@ class Compact(Pass):
             context.log("compact: phases are rounded to codes already; nothing is moved")
             return program
         rules = drawing_rules(context)
+        tiles = sum(len(grid.tiles) for layer in program.layers for grid in layer.grids)
+        effort = min(1.0, MANY_TILES / max(tiles, 1))
 
         def work(layer: LinearLayer, grid: TileGrid) -> Callable[[Tile], Tile | None]:
-            return partial(_worked, rules=rules, technology=context.technology)
+            return partial(_worked, rules=rules, technology=context.technology, effort=effort)
 
         made = with_tiles(program, context, self.name, work, keep=show(self))
         return with_trims_again(program, made, context)
 
 
-def _worked(tile: Tile, rules: DrawingRules, technology: Technology) -> Tile | None:
+def _worked(tile: Tile, rules: DrawingRules, technology: Technology, effort: float) -> Tile | None:
     if not isinstance(tile, MeshTile) or _fixed(tile):
         return tile
-    return compact_tile(tile, rules, technology)
+    return compact_tile(tile, rules, technology, effort=effort)
 
 
 def _fixed(tile: MeshTile) -> bool:

@@ -56,6 +56,17 @@ class Extracted:
     lengths_um: dict[int, float] = field(default_factory=dict)
 
 
+def net_names(found: Extracted) -> dict[str, int]:
+    """The net of every label. A guide that meets no device has two, at its beginning and end;
+    joined names of other nets are one name, which nothing is called."""
+    met = {net for device in found.devices for net in device.nets}
+    return {
+        name: net
+        for net, label in found.labels.items()
+        for name in ([label] if net in met or label.count(",") != 1 else label.split(","))
+    }
+
+
 def extract(path: Path, technology: Technology) -> Extracted:
     """The circuit of a design.gds. Raises UsageError without KLayout, InputError for no GDS."""
     db = klayout_module("db")

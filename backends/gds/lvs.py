@@ -21,7 +21,7 @@ from onnx2mzi.backends.gds.design_paths import (
     links_um,
     mesh_paths,
 )
-from onnx2mzi.backends.gds.extraction import Device, Extracted, extract
+from onnx2mzi.backends.gds.extraction import Device, Extracted, extract, net_names
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.physics.shifter import ShifterState
 from onnx2mzi.pipeline.spans import tile_spans_um
@@ -118,7 +118,7 @@ class _Walk:
         self.differences: list[str] = []
         self.paths: list[str] = []
         self.guides, self.guide_um, self.row_um = 0, 0.0, 0.0
-        self.net_of = {name: net for net, name in found.labels.items()}
+        self.net_of = net_names(found)
         for name, count in Counter(found.labels.values()).items():
             if count > 1:
                 self.differ(f"the label {name} is on {count} nets")

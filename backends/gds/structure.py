@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 
 from onnx2mzi.backends.gds.bodies import Kind
-from onnx2mzi.backends.gds.extraction import Extracted
+from onnx2mzi.backends.gds.extraction import Extracted, net_names
 
 _PORT = re.compile(r"(?P<tile>.+)\.(?P<side>in|out)(?P<row>\d+)")
 Row = tuple[str, int]
@@ -55,7 +55,7 @@ class Structure:
 def structure(found: Extracted) -> Structure:
     """What an extracted circuit is made of."""
     made = Structure()
-    for net, label in found.labels.items():
+    for label, net in net_names(found).items():
         port = _PORT.fullmatch(label)
         if port:
             tile = made.tiles.setdefault(port["tile"], FoundTile())

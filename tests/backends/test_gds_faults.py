@@ -33,8 +33,14 @@ from onnx2mzi.tech.geometry import heated_um
 
 db: Any = pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
 
+from onnx2mzi.backends.gds.bodies import Kind  # noqa: E402
 from onnx2mzi.backends.gds.drc import check_rules  # noqa: E402
-from onnx2mzi.backends.gds.extraction import extract  # noqa: E402
+from onnx2mzi.backends.gds.extraction import (  # noqa: E402
+    Device,
+    Extracted,
+    extract,
+    net_names,
+)
 from onnx2mzi.backends.gds.loop import rebuild  # noqa: E402
 from onnx2mzi.backends.gds.lvs import compare_layout  # noqa: E402
 
@@ -113,6 +119,42 @@ def test_random_chips_are_clean(
                 assert np.abs(tile_transfer(made) - asked).max(initial=0) < 1e-12 * tile.gain
                 # 20 nm of guide are 0.2 rad.
                 assert np.abs(dense.weight - asked).max(initial=0) <= 0.05 * tile.gain
+
+
+@pytest.mark.parametrize("name", ["cornerstone_si220", "siepic_ebeam"])
+def test_a_guide_right_through_the_chip_has_two_names(name: str, tmp_path: Path) -> None:
+    technology = load_technology(name)
+    program = clements(PORTS, 0.0)
+    (layer,) = program.layers
+    (grid,) = layer.grids
+    (tile,) = grid.tiles
+    assert isinstance(tile, MeshTile)
+
+    def lower(mesh: Mesh) -> Mesh:
+        keep = mesh.port == PORTS - 2
+        arrays = ("column", "port", "theta_rad", "phi_rad", "theta_state", "phi_state")
+        return replace(mesh, **{a: getattr(mesh, a)[keep] for a in arrays})
+
+    theta, state = tile.sigma.theta_rad.copy(), tile.sigma.state.copy()
+    theta[0], state[0] = 0.0, ShifterState.REMOVED
+    tile = replace(
+        tile, u=lower(tile.u), v=lower(tile.v), sigma=Attenuators(theta, state, tile.u.drive)
+    )
+    layer = replace(layer, grids=(replace(grid, tiles=(tile,)),))
+    program = place_program(replace(program, layers=(layer,)), technology)
+    write_gds(program, technology, tmp_path)
+    found = extract(tmp_path / "design.gds", technology)
+    assert "fc.g0.t0.in0,fc.g0.t0.out0" in found.labels.values()
+    circuit = compare_layout(tmp_path / "design.gds", program, technology)
+    assert circuit.differences == circuit.paths == ()
+    rows = table_rows(program, technology, tmp_path)
+    assert rebuild(found, rows, program, technology).problems == ()
+
+
+def test_names_joined_by_a_short_name_nothing() -> None:
+    device = Device(Kind.COUPLER, 0.0, 0.0, (1, 2, 3, 4))
+    found = Extracted((device,), {1: "t.in0,t.out3", 2: "t.in1", 9: "t.in2,t.out2", 8: "a,b,c"})
+    assert net_names(found) == {"t.in0,t.out3": 1, "t.in1": 2, "t.in2": 9, "t.out2": 9, "a,b,c": 8}
 
 
 def table_rows(program: Program, technology: Technology, folder: Path) -> tuple[PhaseRow, ...]:
