@@ -50,8 +50,8 @@ def drawn_of(part: Mesh | Attenuators, block: BlockPlacement) -> bytes:
     drawn = [np.where(state == ShifterState.PASSIVE, rad, rad < 0) for rad, state in shifters]
     states = [state for _, state in shifters]
     places = [block.column_x_um, np.array([block.row_pitch_um])]
-    parts = [array.tobytes() for array in (*arrays, *states, *drawn, *places)]
-    return b"".join([head.encode(), *parts])
+    parts: list[np.ndarray] = [*arrays, *states, *drawn, *places]
+    return b"".join([head.encode(), *(part.tobytes() for part in parts)])
 
 
 def draw_mesh(

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from heat_nets import SHARED, Images, Net, dense_net, mnist, pruned_net
+from heat_nets import (  # type: ignore[import-not-found]  # a neighbour, no package
+    SHARED,
+    Images,
+    Net,
+    dense_net,
+    mnist,
+    pruned_net,
+)
 
 from onnx2mzi.driver.compile import imported
 from onnx2mzi.driver.options import Options

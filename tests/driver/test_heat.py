@@ -26,14 +26,17 @@ def test_p_pi_is_compared() -> None:
 @pytest.mark.whole
 def test_a_compensated_chip_says_what_heat_does(tiny_onnx: bytes, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    data = {"x": rng.normal(size=(60, 6)).astype(np.float32), "y": rng.integers(0, 3, 60)}
+    data: dict[str, np.ndarray] = {
+        "x": rng.normal(size=(60, 6)).astype(np.float32),
+        "y": rng.integers(0, 3, 60),
+    }
     chip = compile(tiny_onnx, "canonicalize,compensate{steps=2}", data=data)
     heat = chip.report["heat"]
     assert heat["compensated"] is not None
     assert heat["loss_compensated"] < heat["loss_naive"]
     chip.save(tmp_path / "chip", emit="ir,report,phases")
     assert "<h2>Heat</h2>" in (tmp_path / "chip" / "report.html").read_text()
-    np.savez(tmp_path / "data.npz", **data)
+    np.savez(tmp_path / "data.npz", x=data["x"], y=data["y"])
     found, _ = run_on_data(tmp_path / "chip", tmp_path / "data.npz", heat=True)
     assert found["heat"]["heat_p_pi"] == pytest.approx(heat["heat_p_pi"])
     plain = compile(tiny_onnx, data=data)

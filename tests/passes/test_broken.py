@@ -98,6 +98,6 @@ def test_the_option_puts_the_pass_before_rounding() -> None:
     options = Options(optimize="prune,quantize{bits=6}", broken=("fc1.g0.t0.u.c0.p0.theta",))
     names = [step.name for step in pipeline_of(options).passes]
     assert names[-5:] == ["prune", "compact", "broken", "quantize", "place"]
-    assert Broken(ids=options.broken) in pipeline_of(options).passes
+    assert Broken(ids=tuple(options.broken)) in pipeline_of(options).passes
     with pytest.raises(UsageError, match="--broken: the pipeline says itself"):
         pipeline_of(Options(optimize="broken{ids=x}", broken=("y",)))
