@@ -320,15 +320,16 @@ def placed_shifters(program: Program, technology: Technology) -> Iterator[Placed
     """All shifters of the chip, block by block in the order of the file."""
     placed = program.placement.blocks if program.placement is not None else ()
     found = {(b.layer, b.grid, b.tile, b.block): b for b in placed}
+    drivers = {layer.name: layer.drive_code or program.drive_code for layer in program.layers}
     for layer, grid, tile, name, block in blocks(program):
         placement = found.get((layer, grid, tile, name))
         places_um = None
         if isinstance(block, Mesh):
-            shifters = mesh_shifters(block, program.drive_code)
+            shifters = mesh_shifters(block, drivers[layer])
             if placement is not None:
                 places_um = mesh_places_um(block, placement, technology)
         else:
-            shifters = attenuator_shifters(block, program.drive_code)
+            shifters = attenuator_shifters(block, drivers[layer])
             if placement is not None:
                 places_um = attenuator_places_um(block, placement, technology)
         if placement is not None:

@@ -2,7 +2,8 @@
 
 Rounding `nearest` moves every heater to the nearest code. `sequential` rounds the thetas and
 attenuators of a real layer's tile one by one and lets those still free make up for it (see
-`passes.rounding`), in the metric of the layer's inputs where there are data. Passive phases that
+`passes.rounding`), in the metric of the layer's inputs where there are data. `mixed` gives
+layers that matter more bits and others fewer (see `passes.bits`). Passive phases that
 compensate common phases are drawn for the rounded thetas, so they add no error.
 """
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.emulate.transfer import grid_matrix, layer_matrix, tile_matrix
+from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import (
     Attenuators,
     LinearLayer,
@@ -24,6 +26,7 @@ from onnx2mzi.ir import (
     Tile,
     TileGrid,
 )
+from onnx2mzi.passes.bits import Rounder, fewest, heaters, mixed_layers
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import (
     BalancedTile,
@@ -251,6 +254,9 @@ class Quantize(Pass):
         "nearest code; sequential: phases still free make up for those rounded; trained: by "
         "gradients through the codes (extra train, --data)",
     )
+    mixed: bool = option(
+        False, "bits a layer by what it does to the outputs; `bits` is then the mean of heaters"
+    )
     epochs: float | None = option(
         None, "trained: passes through the data; none: 6, more of few samples", low=0.0
     )
@@ -267,23 +273,53 @@ class Quantize(Pass):
     def effect(self, program: Program) -> Effect:
         if self.rounding is Rounding.TRAINED:
             return BoundedDrop(self.max_drop)
-        return Bounded(max((worst_layer_error(x, self.code) for x in program.layers), default=0.0))
+        code = DriveCode(fewest(self.bits), self.law) if self.mixed else self.code
+        return Bounded(max((worst_layer_error(x, code) for x in program.layers), default=0.0))
 
     def run(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
+        if self.mixed and self.rounding is Rounding.TRAINED:
+            raise UsageError(
+                "training knows one number of bits for all layers",
+                where="quantize{mixed=true rounding=trained}",
+                hint="take rounding=sequential",
+            )
         if self.rounding is Rounding.TRAINED:
             tuning = Tuning(
                 where="quantize{rounding=trained}", epochs=self.epochs, lr=self.lr, code=self.code
             )
             program = tuned(program, context, tuning)
         known: dict[str, Matrix] = {}
-        if context.network is not None and self.rounding is Rounding.SEQUENTIAL:
+        if context.network is not None and (self.mixed or self.rounding is Rounding.SEQUENTIAL):
             known = dict(context.network.layer_inputs())
+        # A layer that no data reach is rounded for all vectors.
+        known = {name: x for name, x in known.items() if x.any()}
+
+        def on_codes(k: int, bits: int) -> LinearLayer:
+            layer = program.layers[k]
+            inputs = known.get(layer.name, np.eye(layer.weight.shape[1]))
+            code = DriveCode(bits, self.law)
+            return rounded_layer(layer, code, rules, self.rounding, inputs)
+
+        if self.mixed:
+            return self._mixed(program, context, known, on_codes)
         layers = []
-        for done, layer in enumerate(program.layers):
+        for done in range(len(program.layers)):
             context.progress("quantize", done, len(program.layers))
-            inputs = known.get(layer.name)
-            if inputs is None or not inputs.any():
-                inputs = np.eye(layer.weight.shape[1])
-            layers.append(rounded_layer(layer, self.code, rules, self.rounding, inputs))
+            layers.append(on_codes(done, self.bits))
         return replace(program, layers=tuple(layers), drive_code=self.code)
+
+    def _mixed(
+        self, program: Program, context: Context, known: dict[str, Matrix], on_codes: Rounder
+    ) -> Program:
+        layers, bits, uniform, mixed = mixed_layers(
+            program, context.technology, context.network, known, self.code, on_codes
+        )
+        counts = [heaters(layer) for layer in program.layers]
+        mean = float(np.dot(bits, counts)) / max(sum(counts), 1)
+        each = ", ".join(f"{x.name} {b}" for x, b in zip(layers, bits, strict=True))
+        context.log(
+            f"quantize: bits a layer: {each}; {mean:.2f} bits a heater on average; error "
+            f"{mixed:.2%}, with {self.bits} bits everywhere {uniform:.2%}"
+        )
+        return replace(program, layers=layers, drive_code=self.code)

@@ -8,6 +8,7 @@ from onnx2mzi.ir.location import Loc
 from onnx2mzi.ir.mesh import Attenuators, Mesh
 from onnx2mzi.ir.operand import Operand
 from onnx2mzi.physics.arrays import Index, Matrix, Real, frozen
+from onnx2mzi.physics.quantization import DriveCode
 
 
 def frozen_matrix(values: Matrix) -> Matrix:
@@ -99,6 +100,7 @@ class LinearLayer:
     number of vectors in one inference (a batch of 1 where that is open), None if unknown.
     `folds` names nodes of the model whose work the weight does as well (batch normalizations).
     `copy_of` names the layer of which this is a copy for other vectors (see `Operand.turn`).
+    `drive_code` is how the layer's heaters are driven if not as the program's are.
     """
 
     name: str
@@ -109,6 +111,7 @@ class LinearLayer:
     uses: int | None = None
     folds: tuple[str, ...] = ()
     copy_of: str = ""
+    drive_code: DriveCode | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_matrix(self.weight))

@@ -19,6 +19,7 @@
       uses 1                                            // if known
       copy "fc0"                                        // only of a layer's copies
       folds ["/0/BatchNormalization"]                   // if there are any
+      driver bits 4 phase                               // if not as the program's
       weight f64[64, 64] @weight[0:4096]
       grid 64 x 64 {
         tile mesh {                                     // or dense, factored
@@ -162,6 +163,7 @@ class _Parser(Reader):
         folds: list[str] = []
         if self.accept("folds"):
             folds = self.listed(lambda: self.string("a node"))
+        driver = self.driver() if self.accept("driver") else None
         self.expect("weight")
         weight = self.matrix()
         grids: list[TileGrid] = []
@@ -169,7 +171,9 @@ class _Parser(Reader):
             grids.append(self.grid())
         if not self.accept("}"):
             self.fail("'grid' or '}'")
-        return LinearLayer(name, weight, operand, loc, tuple(grids), uses, tuple(folds), copy_of)
+        return LinearLayer(
+            name, weight, operand, loc, tuple(grids), uses, tuple(folds), copy_of, driver
+        )
 
     def operand(self) -> Operand:
         source = self.string("the host tensor")

@@ -18,6 +18,7 @@ from onnx2mzi.ir.mesh import Attenuators, Mesh
 from onnx2mzi.ir.operand import WHOLE, Operand, View, Window
 from onnx2mzi.ir.placement import Placement
 from onnx2mzi.ir.program import Host, Program, TensorSpec
+from onnx2mzi.physics.quantization import DriveCode
 from onnx2mzi.physics.shifter import ShifterState
 
 FORM = 1
@@ -128,7 +129,7 @@ class _Printer:
         yield f"program {quoted(program.name)} stage {program.stage} ports {program.ports}"
         yield from _block("history", map(quoted, program.history))
         if program.drive_code is not None:
-            yield f"driver bits {program.drive_code.bits} {program.drive_code.law}"
+            yield _driver(program.drive_code)
         if program.host is not None:
             yield from self.host(program.host)
         for layer in program.layers:
@@ -155,6 +156,7 @@ class _Printer:
             *([] if layer.uses is None else [f"uses {layer.uses}"]),
             *([f"copy {quoted(layer.copy_of)}"] if layer.copy_of else []),
             *([f"folds [{', '.join(map(quoted, layer.folds))}]"] if layer.folds else []),
+            *([] if layer.drive_code is None else [_driver(layer.drive_code)]),
             f"weight {self.array(layer.weight, 'weight')}",
         ]
         for grid in layer.grids:
@@ -215,6 +217,10 @@ class _Printer:
             for b in placement.blocks
         ]
         yield from _block(f"placement {quoted(placement.technology)} {extent}", lines)
+
+
+def _driver(code: DriveCode) -> str:
+    return f"driver bits {code.bits} {code.law}"
 
 
 def _entry(value: np.generic) -> str:
