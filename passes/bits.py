@@ -77,11 +77,13 @@ def mixed_layers(
     known: Mapping[str, Matrix],
     code: DriveCode,
     rounder: Rounder,
+    asked: Program,
 ) -> tuple[tuple[LinearLayer, ...], tuple[int, ...], float, float]:
     """The layers rounded with mixed bits (their `drive_code`), bits a layer, and the errors of
     the network's outputs with the same bits everywhere and mixed, relative and quadratic.
 
-    `rounder(k, bits)` is layer k on codes of so many bits, `known` the layers' input vectors.
+    `rounder(k, bits)` is layer k on codes of so many bits, `known` the layers' input vectors;
+    errors are against `asked`.
     Never worse than the same bits everywhere on the fitting data, or without data in the sum
     of the layers' errors on unit vectors: the best of the guesses and of uniform bits is kept.
     """
@@ -93,7 +95,7 @@ def mixed_layers(
             made[k, bits] = replace(layer, drive_code=DriveCode(bits, code.law))
         return made[k, bits]
 
-    ideal = program_matrices(program)
+    ideal = program_matrices(asked)
     wanted = network.outputs(ideal, network.fit) if network is not None else {}
 
     def error(bits: Mapping[int, int]) -> float:

@@ -25,26 +25,29 @@ DAMPING = 1e-3
 Levels = Callable[[Real], Real]
 
 
-def rounded_thetas(tile: RealTile, metric: Metric, nearest: Levels) -> RealTile:
-    """The tile with every non-zero theta on a level, amplitudes free.
+def rounded_thetas(
+    tile: RealTile, metric: Metric, nearest: Levels, *, fixed: bool = False
+) -> RealTile:
+    """The tile with every non-zero theta on a level, amplitudes free unless `fixed`.
 
     `nearest` moves phases to their nearest levels. Thetas that are 0 stay.
     """
     free = tile.theta != 0.0
     while np.any(free):
         thetas = np.flatnonzero(free)
-        everything = np.concatenate([thetas, len(free) + np.arange(len(tile.s))])
+        amplitudes = np.arange(0 if fixed else len(tile.s))
+        everything = np.concatenate([thetas, len(free) + amplitudes])
         left, right = (part[everything] for part in slopes(tile))
         inverse = _inverse(hessian(left, right, metric.p, metric.c))
         newton = -inverse @ gradient(left, right, metric.weighted(tile.matrix))
-        at = np.concatenate([tile.theta[thetas], tile.s]) + newton
+        at = np.concatenate([tile.theta[thetas], tile.s[amplitudes]]) + newton
         count = len(thetas)
         score = (nearest(at[:count]) - at[:count]) ** 2 / np.diag(inverse)[:count]
         block = np.argsort(score, kind="stable")[: max(1, round(len(free) * BLOCK))]
         at = _rounded_one_by_one(at, inverse, block, nearest)
         theta = tile.theta
         theta[thetas] = at[:count]
-        tile = tile.moved(theta, at[count:])
+        tile = tile.moved(theta, tile.s if fixed else at[count:])
         free[thetas[block]] = False
     return tile
 
