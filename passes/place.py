@@ -112,10 +112,10 @@ def tile_strip(tile: MeshTile, technology: Technology, sizes: Cells) -> Strip:
 
 def die_share(width_um: float, height_um: float, technology: Technology) -> float:
     """The part of a chip of this size that the best die holds, along and across; 1: it fits."""
-    rim = 2 * technology.die.margin_um
+    rim = 2 * np.array(technology.rim_um)
     need = np.array([max(width_um, 1e-9), max(height_um, 1e-9)])
     shares = [
-        np.minimum((np.array(size) - rim) / need[order], 1.0).prod()
+        np.minimum((np.array(size) - rim[order]) / need[order], 1.0).prod()
         for size in technology.die.sizes_um
         for order in ([0, 1], [1, 0])
     ]
@@ -130,10 +130,10 @@ def largest_die_mm(technology: Technology) -> tuple[float, float]:
 
 def shrunk(width_um: float, height_um: float, technology: Technology) -> float:
     """By what factor both sides of a chip must shrink to fit the die that suits it best."""
-    rim = 2 * technology.die.margin_um
+    rim = 2 * np.array(technology.rim_um)
     need = np.array([width_um, height_um])
     return max(
-        float(((np.array(size) - rim) / need[order]).min())
+        float(((np.array(size) - rim[order]) / need[order]).min())
         for size in technology.die.sizes_um
         for order in ([0, 1], [1, 0])
     )

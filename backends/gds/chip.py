@@ -18,15 +18,16 @@ from onnx2mzi.backends.gds.blocks import (
     label_mesh,
 )
 from onnx2mzi.backends.gds.cells import CellBook
+from onnx2mzi.backends.gds.edges import draw_edges
 from onnx2mzi.backends.gds.guides import drawn
 from onnx2mzi.backends.gds.wires import draw_wires, label_pads
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.pipeline.chip import mesh_plan
+from onnx2mzi.pipeline.edges import edge_plan, outline_um
 from onnx2mzi.pipeline.spans import Span, tile_spans_um
 from onnx2mzi.pipeline.wiring import Wirer, Wiring
 from onnx2mzi.tech import Technology
-from onnx2mzi.tech.geometry import on_grid
 
 
 def cell_name(text: str) -> str:
@@ -82,7 +83,11 @@ def draw_chip(
                 tiles.append(cell)
     outline, datatype = technology.layers.outline
     if placement.blocks:
+        edges = edge_plan(program, technology, layers)
         low, high = outline_um(placement.width_um, placement.height_um, technology)
+        if edges is not None:
+            low, high = edges.low, edges.high
+            draw_edges(book, top, edges)
         top.add(gdstk.rectangle(low, high, layer=outline, datatype=datatype))
     used = {cell.name for cell in top.dependencies(True)}
     top.name = free_name(top.name, used)
@@ -93,22 +98,6 @@ def draw_chip(
         *[cell for cell in book.made.values() if cell.name in used],
     )
     return library
-
-
-def outline_um(
-    width_um: float, height_um: float, technology: Technology
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Two corners of the die: the smallest that the foundry sells and the chip, whose lower left
-    corner is the origin, fits into, around the chip's middle; the chip's own size if none does."""
-    rim = 2 * technology.die.margin_um
-    for width, height in sorted(technology.die.sizes_um, key=lambda size: size[0] * size[1]):
-        if width_um + rim <= width and height_um + rim <= height:
-            x, y = (
-                on_grid((own - all_of_it) / 2, technology.grid_um)
-                for own, all_of_it in ((width_um, width), (height_um, height))
-            )
-            return (x, y), (round(x + width, 6), round(y + height, 6))
-    return (0.0, 0.0), (width_um, height_um)
 
 
 def draw_tile(

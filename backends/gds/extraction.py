@@ -7,7 +7,8 @@ out, left contact, right contact); light runs to the right. What lies under a ma
 the technology draws there; a guide's length is half of what its outline is longer than its ends.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from math import nan, sqrt
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from onnx2mzi.backends.gds.bodies import Bodies, Kind
 from onnx2mzi.backends.gds.design_paths import crossing_reach_um
 from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
+from onnx2mzi.pipeline.edges import EDGE
 from onnx2mzi.tech import Layer, Technology
 
 # How far beside its mark the guides of a crossing are looked for.
@@ -23,6 +25,8 @@ REACH_UM = 0.5
 # A guide's area must be its length times its width: slanted sides are rounded to the grid.
 AREA_SHARE = 0.01
 AREA_UM = 0.02
+# Database units from a mark to where the guide behind it is looked for.
+BESIDE_DBU = 20
 SOUND, X, Y = "sound", "x", "y"
 
 
@@ -44,6 +48,17 @@ class Device:
 
 
 @dataclass(frozen=True, slots=True)
+class EdgeGuide:
+    """A guide within a mark of edge couplers: the labels of its tips, those of the nets that it
+    ends, its area in um2 and the size of its box in um."""
+
+    tips: tuple[str, ...]
+    nets: tuple[str, ...]
+    area_um2: float
+    size_um: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Extracted:
     """All devices, and the label of every net that has one; several are joined by commas.
 
@@ -54,6 +69,7 @@ class Extracted:
     devices: tuple[Device, ...]
     labels: dict[int, str]
     lengths_um: dict[int, float] = field(default_factory=dict)
+    edges: tuple[EdgeGuide, ...] = ()
 
 
 def net_names(found: Extracted) -> dict[str, int]:
@@ -88,6 +104,8 @@ def extract(path: Path, technology: Technology) -> Extracted:
     marks = {kind: polygons(getattr(markers, kind), f"mark_{kind}") for kind in Kind}
     marked = marks[Kind.COUPLER] + marks[Kind.HEATER] + marks[Kind.CROSSING]
     guides, inside = core - marked, core & marked
+    if technology.edge.drawn:
+        guides -= polygons(technology.edge.marker, "mark_edge")
     contacts = heater & metal
     reach = round(REACH_UM / layout.dbu)
     crossing = marks[Kind.CROSSING]
@@ -121,7 +139,31 @@ def extract(path: Path, technology: Technology) -> Extracted:
         else:
             l2n.connect(a, b)
     l2n.extract_netlist()
-    return _collected(l2n, top.name, guides, technology, layout.dbu)
+    found = _collected(l2n, top.name, guides, technology, layout.dbu)
+    if not technology.edge.drawn:
+        return found
+    return replace(found, edges=tuple(_edges(l2n, layout, guides, technology)))
+
+
+def _edges(l2n: Any, layout: Any, guides: Any, technology: Technology) -> Iterator[EdgeGuide]:
+    """What the marks of edge couplers hold; nets are looked for right beside its ends."""
+    db, top, dbu = klayout_module("db"), layout.top_cell(), layout.dbu
+    core, marks = (
+        db.Region(top.begin_shapes_rec(layout.layer(*layer))).merged()
+        for layer in (technology.layers.core, technology.edge.marker)
+    )
+    texts = top.shapes(layout.layer(*technology.edge.marker)).each(db.Shapes.STexts)
+    tips = [text.text for text in texts if text.text_string.startswith(EDGE)]
+    for guide in (core & marks).each():
+        box = guide.bbox()
+        nets = []
+        for x in (box.left - BESIDE_DBU, box.right + BESIDE_DBU):
+            net = l2n.probe_net(guides, db.DPoint(x * dbu, box.center().y * dbu))
+            if net is not None:
+                nets.append(str(net.name))
+        here = [tip.string[len(EDGE) :] for tip in tips if box.contains(tip.x, tip.y)]
+        size_um = box.width() * dbu, box.height() * dbu
+        yield EdgeGuide(tuple(sorted(here)), tuple(nets), guide.area() * dbu * dbu, size_um)
 
 
 def _labels(l2n: Any, layout: Any, top: Any, technology: Technology) -> tuple[Any, Any]:

@@ -21,9 +21,11 @@ from onnx2mzi.backends.gds.design_paths import (
     links_um,
     mesh_paths,
 )
+from onnx2mzi.backends.gds.edge_check import edge_differences
 from onnx2mzi.backends.gds.extraction import Device, Extracted, extract, net_names
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.physics.shifter import ShifterState
+from onnx2mzi.pipeline.edges import edge_plan
 from onnx2mzi.pipeline.spans import tile_spans_um
 from onnx2mzi.pipeline.wiring import numbered_tiles, pad_name, placed_blocks, tile_wiring
 from onnx2mzi.tech import Technology
@@ -80,6 +82,9 @@ def compare_circuit(
             walk.differ(f"{device} is not in the program")
         if not device.sound:
             walk.differ(f"{device} is not what the technology draws")
+    edges = edge_plan(program, technology, layers)
+    for difference in edge_differences(found.edges, edges, technology):
+        walk.differ(difference)
     heaters = sum(device.kind is Kind.HEATER for device in found.devices)
     return Comparison(
         len(found.devices),

@@ -25,6 +25,7 @@ def inconsistencies(technology: Technology) -> Iterator[Inconsistency]:
     yield from _layers(technology)
     yield from _dies(technology)
     yield from _thermal(technology)
+    yield from _edge(technology)
 
 
 def _below_rules(tech: Technology) -> Iterator[Inconsistency]:
@@ -169,3 +170,30 @@ def _thermal(tech: Technology) -> Iterator[Inconsistency]:
     if depth >= thermal.substrate_um:
         message = f"an undercut {depth} um deep leaves nothing of {thermal.substrate_um} um"
         yield Inconsistency("thermal", "undercut_depth_um", message, "less than the substrate")
+
+
+def _edge(tech: Technology) -> Iterator[Inconsistency]:
+    edge, rules = tech.edge, tech.rules
+    if not edge.drawn:
+        return
+    if edge.tip_width_um < rules.core_width_um:
+        yield Inconsistency(
+            "edge",
+            "tip_width_um",
+            f"'tip_width_um' = {edge.tip_width_um} is below the rule "
+            f"'core_width_um' = {rules.core_width_um}",
+            f"at least {rules.core_width_um}",
+        )
+    if edge.pitch_um < 2 * tech.guide.bend_radius_um + rules.guide_gap_um:
+        yield Inconsistency(
+            "edge",
+            "pitch_um",
+            f"a loop {edge.pitch_um} um wide has no room for bends of {tech.guide.bend_radius_um}",
+            f"at least {2 * tech.guide.bend_radius_um + rules.guide_gap_um:g}",
+        )
+    for section in ("layers", "markers"):
+        table = getattr(tech, section)
+        for entry in fields(table):
+            if getattr(table, entry.name) == edge.marker:
+                message = f"layer {list(edge.marker)} is already '{section}.{entry.name}'"
+                yield Inconsistency("edge", "marker", message, "give each its own layer")

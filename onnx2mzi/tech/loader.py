@@ -14,6 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.tech.consistency import inconsistencies
+from onnx2mzi.tech.edge import Edge
 from onnx2mzi.tech.technology import Technology
 
 DEFAULT_TECHNOLOGY = "cornerstone_si220"
@@ -94,6 +95,8 @@ def dump_technology(technology: Technology) -> str:
     blocks = [_dumped(_HEAD, {k: v for k, v in head.items() if k not in sections})]
     for name in sections:
         section = getattr(technology, name)
+        if section == Edge():
+            continue
         blocks.append(_dumped(name, {f.name: getattr(section, f.name) for f in fields(section)}))
     return "\n".join(blocks)
 
@@ -144,7 +147,7 @@ class _Reader:
             raise InputError(
                 f"section [{section}] is missing",
                 where=self.where,
-                hint="every section but [thermal] is needed",
+                hint="every section but [thermal] and [edge] is needed",
             )
         table = document[section]
         if not isinstance(table, dict):

@@ -6,10 +6,12 @@ range, which the loader checks. A key that has a default may be left out of the 
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import ceil
 from typing import Any
 
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.physics.stack import ThermalStack
+from onnx2mzi.tech.edge import Edge
 from onnx2mzi.tech.thermal import Thermal
 
 Layer = tuple[int, int]
@@ -243,6 +245,20 @@ class Technology:
     pads: Pads = field(metadata=meaning("pads"))
     die: Die = field(metadata=meaning("dies"))
     thermal: Thermal = field(default=Thermal(), metadata=meaning("how heat leaves the chip"))
+    edge: Edge = field(default=Edge(), metadata=meaning("couplers at the die's edge"))
+
+    @property
+    def edge_room_um(self) -> float:
+        """Room for edge couplers and loops between the chip and the die's edge; 0: no couplers."""
+        if not self.edge.drawn:
+            return 0.0
+        turn = self.guide.bend_radius_um + self.guide.width_um + self.rules.guide_gap_um
+        return round(ceil((self.edge.taper_length_um + turn) / self.grid_um) * self.grid_um, 6)
+
+    @property
+    def rim_um(self) -> tuple[float, float]:
+        """What a die must have around a chip: at its left and right, above and below."""
+        return max(self.die.margin_um, self.edge_room_um), self.die.margin_um
 
     @property
     def p_pi_mw(self) -> float:
