@@ -175,7 +175,9 @@ def test_a_chip_that_fits_no_die_is_told_or_refused(make_program: MakeProgram) -
 
 def test_the_share_that_a_die_holds() -> None:
     die = replace(TECHNOLOGY.die, sizes_um=((1100.0, 600.0),), margin_um=50.0)
-    technology = replace(TECHNOLOGY, die=die)
+    technology = replace(TECHNOLOGY, die=die, edge=None)
+    # Couplers at the edges take their length of the die as well.
+    assert die_share(1000.0, 500.0, replace(TECHNOLOGY, die=die)) < 1.0
     assert die_share(1000.0, 500.0, technology) == 1.0
     assert die_share(500.0, 1000.0, technology) == 1.0
     assert die_share(4000.0, 500.0, technology) == pytest.approx(0.25)
