@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from onnx2mzi.backends.gds import write_gds
-from onnx2mzi.ir import LinearLayer, Loc, Operand, Program, Stage
+from onnx2mzi.ir import LinearLayer, Loc, MeshTile, Operand, Program, Stage
 from onnx2mzi.passes.decompose import Decompose
 from onnx2mzi.passes.place import Place
 from onnx2mzi.passes.svd import Svd
@@ -46,7 +46,8 @@ def ports_of(program: Program) -> set[str]:
         for layer in program.layers
         for g, grid in enumerate(layer.grids)
         for t, tile in enumerate(grid.tiles)
-        for side, mesh in (("in", tile.v), ("out", tile.u))  # type: ignore[union-attr]
+        if isinstance(tile, MeshTile)
+        for side, mesh in (("in", tile.v), ("out", tile.u))
         for k in range(mesh.ports)
     }
 
@@ -97,8 +98,9 @@ def test_without_couplers_guides_end_at_the_ports(name: str, tmp_path: Path) -> 
     assert edge_plan(program, technology) is None
     write_gds(program, technology, tmp_path)
     (top,) = gdstk.read_gds(tmp_path / "design.gds").top_level()
+    assert isinstance(top, gdstk.Cell)
     guides = top.get_polygons(layer=technology.layers.core[0], datatype=0)
-    assert min(polygon.bounding_box()[0][0] for polygon in guides) == 0.0  # type: ignore[index]
+    assert min(np.asarray(polygon.points)[:, 0].min() for polygon in guides) == 0.0
     assert not [label for label in top.labels if label.text.startswith("edge.")]
 
 

@@ -17,6 +17,7 @@ from onnx2mzi.pipeline.chip import layer_pads, mesh_plan, program_pads, tile_los
 from onnx2mzi.pipeline.electrical import Electrics, layer_electrics
 from onnx2mzi.pipeline.wiring import tile_wiring
 from onnx2mzi.tech import load_technology, technology_names
+from onnx2mzi.tech.edge import Edge
 from onnx2mzi.tech.geometry import cells, heater_xy
 
 MakeProgram = Callable[..., Program]
@@ -175,7 +176,7 @@ def test_a_chip_that_fits_no_die_is_told_or_refused(make_program: MakeProgram) -
 
 def test_the_share_that_a_die_holds() -> None:
     die = replace(TECHNOLOGY.die, sizes_um=((1100.0, 600.0),), margin_um=50.0)
-    technology = replace(TECHNOLOGY, die=die, edge=None)
+    technology = replace(TECHNOLOGY, die=die, edge=Edge())
     # Couplers at the edges take their length of the die as well.
     assert die_share(1000.0, 500.0, replace(TECHNOLOGY, die=die)) < 1.0
     assert die_share(1000.0, 500.0, technology) == 1.0
