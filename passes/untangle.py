@@ -215,13 +215,11 @@ def untangled(tile: BalancedTile, *, effort: float = 1.0, seed: int = 0) -> Bala
     if tile.v.phi.any() or tile.u.phi.any() or r == 0 or 2 * heaters >= count:
         return None
     v, u = sequenced(tile.v), sequenced(tile.u)
-    # Guides of V by the channel (or port behind V) that they become.
     halves = _halves(v, u, r)
     order = _best_order(halves, effort, seed)
     left, right = halves.laid(order)
-    ends = np.array(v.end)
     behind = [*order.channels, *order.dumped]
-    start = {int(port): k for k, port in enumerate(ends)}
+    start = {port: k for k, port in enumerate(v.end)}
     final_u = [u.end[k] for k in right.order]
     return replace(
         tile,
