@@ -6,8 +6,8 @@ from typing import Any
 from onnx2mzi.backends.characterization import figures
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.charts import bar
+from onnx2mzi.backends.report.document import document
 from onnx2mzi.backends.report.markup import Markup, el, joined, td, th
-from onnx2mzi.backends.report.style import style_sheet
 from onnx2mzi.emulate.characterize import JOINT, Characterization, profile
 from onnx2mzi.emulate.sensitivity import BlockSensitivity
 
@@ -53,19 +53,7 @@ def page(found: Characterization, report: Row) -> str:
         _worst(report),
         _method(report),
     )
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width,initial-scale=1"),
-        el(
-            "meta",
-            http_equiv="Content-Security-Policy",
-            content="default-src 'none'; style-src 'unsafe-inline'; img-src data:",
-        ),
-        el("title", f"{report['model']}: imperfections"),
-        el("style", Markup(style_sheet() + figures.style())),
-    )
-    return f"<!doctype html>\n{el('html', head, el('body', body), lang='en')}\n"
+    return document(f"{report['model']}: imperfections", body, style=figures.style())
 
 
 def _shown(value: float) -> str:

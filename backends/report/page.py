@@ -4,6 +4,7 @@ from typing import Any
 
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.charts import bar, phase_histogram, phase_legend, share_chart
+from onnx2mzi.backends.report.document import document
 from onnx2mzi.backends.report.frontier import frontier_section
 from onnx2mzi.backends.report.heat import heat_section
 from onnx2mzi.backends.report.making import (
@@ -13,7 +14,6 @@ from onnx2mzi.backends.report.making import (
     technology_section,
 )
 from onnx2mzi.backends.report.markup import Child, Markup, el, joined, td, th
-from onnx2mzi.backends.report.style import style_sheet
 from onnx2mzi.backends.report.tiles import heater_phases, layer_figures
 from onnx2mzi.pipeline.backend import Emission
 
@@ -43,20 +43,7 @@ def page(emission: Emission, report: Row, *, tiles_per_layer: int) -> str:
         technology_section(emission),
         method_section(emission),
     )
-    head = el(
-        "head",
-        el("meta", charset="utf-8"),
-        el("meta", name="viewport", content="width=device-width,initial-scale=1"),
-        # Nothing may be fetched: the file is the whole report.
-        el(
-            "meta",
-            http_equiv="Content-Security-Policy",
-            content="default-src 'none'; style-src 'unsafe-inline'; img-src data:",
-        ),
-        el("title", f"{report['model']}: photonic chip"),
-        el("style", Markup(style_sheet())),
-    )
-    return f"<!doctype html>\n{el('html', head, el('body', body), lang='en')}\n"
+    return document(f"{report['model']}: photonic chip", body)
 
 
 # ---- top ----------------------------------------------------------------------------------
