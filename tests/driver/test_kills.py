@@ -112,3 +112,21 @@ def test_a_kill_while_files_are_written(tmp_path: Path, file: str) -> None:
     assert ended.returncode == 0
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "whole", "killed"}
+
+
+def test_finished_layers_are_not_done_again(tmp_path: Path) -> None:
+    more = ("--emit", "ir,phases,onnx", "--workers", "1")
+    model(tmp_path / "net.onnx", WIDTHS)
+    subprocess.run(command(tmp_path, "whole", *more), check=True, capture_output=True)
+    process = started(tmp_path, *more, "--resume")
+    kept = resume_folder(tmp_path / "killed")
+    while process.poll() is None and len(list(kept.glob("[!.]*.mzi"))) < 3:
+        time.sleep(0.01)
+    assert killed(process)
+    assert not (tmp_path / "killed").exists()
+    words = command(tmp_path, "killed", *more, "--resume")
+    ended = subprocess.run(words, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert "finished layers or passes were taken up again" in ended.stderr
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+    assert not kept.exists()

@@ -1,21 +1,12 @@
-"""Compiles that are killed: no output or a whole one, and --resume goes on to the same bytes."""
+"""What --resume keeps and takes up again, and what it sweeps; `test_kills` kills whole compiles."""
 
 import contextlib
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from onnx2mzi.driver.locks import locked
 from onnx2mzi.driver.output import read_manifest, staged
@@ -23,93 +14,6 @@ from onnx2mzi.driver.resume import keeping, resume_folder
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Program, identical
 from onnx2mzi.pipeline.kept import Kept, run_kept
-
-WIDTHS = (64, 96, 96, 64)
-OPTIONS = ("--ports", "16", "--emit", "ir,phases,onnx", "--workers", "1")
-KILLS = 20
-KILL_SECONDS = 15.0
-
-
-def model(path: Path) -> Path:
-    """A perceptron that takes a few seconds."""
-    rng = np.random.default_rng(1)
-    nodes, weights, last = [], [], "x"
-    for k, (n, m) in enumerate(pairwise(WIDTHS)):
-        weights.append(numpy_helper.from_array(rng.normal(size=(n, m)).astype(np.float32), f"w{k}"))
-        nodes.append(helper.make_node("MatMul", [last, f"w{k}"], [f"h{k}"], f"fc{k}"))
-        last = f"h{k}"
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", WIDTHS[0]])],
-        [helper.make_tensor_value_info(last, TensorProto.FLOAT, ["N", WIDTHS[-1]])],
-        weights,
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.save(made, path)
-    return path
-
-
-def command(folder: Path, output: str, *more: str) -> list[str]:
-    words = [str(folder / "net.onnx"), "-o", str(folder / output), *OPTIONS, *more]
-    return [sys.executable, "-m", "onnx2mzi", *words]
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_kills_leave_nothing_or_all_and_resume_completes(tmp_path: Path) -> None:
-    model(tmp_path / "net.onnx")
-    start = time.monotonic()
-    subprocess.run(command(tmp_path, "whole"), check=True, capture_output=True)
-    seconds = time.monotonic() - start
-    expected = contents(tmp_path / "whole")
-    target = tmp_path / "killed"
-    rng = random.Random(0)
-    deadline = time.monotonic() + KILL_SECONDS
-    killed = 0
-    for _ in range(KILLS):
-        if time.monotonic() > deadline and killed > 2:
-            break
-        process = subprocess.Popen(
-            command(tmp_path, "killed", "--resume"),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        time.sleep(rng.uniform(0.1, 1.0) * min(seconds, 4.0))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        killed += process.returncode == -signal.SIGKILL
-        if target.exists():
-            assert contents(target) == expected
-    assert killed > 0
-    ended = subprocess.run(command(tmp_path, "killed", "--resume"), capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    assert contents(target) == expected
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"net.onnx", "whole", "killed"}
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
-def test_finished_layers_are_not_done_again(tmp_path: Path) -> None:
-    model(tmp_path / "net.onnx")
-    subprocess.run(command(tmp_path, "whole"), check=True, capture_output=True)
-    process = subprocess.Popen(
-        command(tmp_path, "out", "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    kept = resume_folder(tmp_path / "out")
-    while process.poll() is None and len(list(kept.glob("[!.]*.mzi"))) < 3:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "out").exists()
-    ended = subprocess.run(command(tmp_path, "out", "--resume"), capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    assert "finished layers or passes were taken up again" in ended.stderr
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert not kept.exists()
 
 
 def folder_of(path: Path) -> Path:
