@@ -10,13 +10,14 @@ import numpy as np
 
 from onnx2mzi.emulate.characterize import Characterization, by_angle
 from onnx2mzi.emulate.montecarlo import Samples
+from onnx2mzi.emulate.setting import setting_of
 from onnx2mzi.physics.imperfection import SIZES
 
 FORMAT = 1
 Row = dict[str, Any]
 
-_POINT = ("kind", "factor", "size", "layer", "block", "copies", "mean", "std", "half_width",
-          "yield", "yield_low", "yield_high", "error_mean")  # fmt: skip
+_POINT = ("kind", "factor", "size", "layer", "block", "setting", "copies", "mean", "std",
+          "half_width", "yield", "yield_low", "yield_high", "error_mean")  # fmt: skip
 
 
 def numbers(found: Characterization, about: Row) -> Row:
@@ -64,6 +65,7 @@ def _figures(found: Characterization, samples: Samples) -> Row:
         low, high = samples.yield_interval(found.ideal_value - found.drop)
     half = samples.half_width
     return {
+        "setting": str(setting_of(samples.how)),
         "copies": len(samples),
         "mean": samples.mean,
         "std": samples.std,

@@ -10,6 +10,7 @@ from onnx2mzi.backends.report.document import document
 from onnx2mzi.backends.report.markup import Markup, el, joined, td, th
 from onnx2mzi.emulate.characterize import JOINT, Characterization, profile
 from onnx2mzi.emulate.sensitivity import BlockSensitivity
+from onnx2mzi.emulate.setting import SAID, Setting
 
 Row = dict[str, Any]
 
@@ -66,7 +67,7 @@ def _header(found: Characterization, report: Row) -> Markup:
         f"{text.count(found.samples)} samples",
         f"seed {report['seed']}",
         f"calibration: {report['calibration']}",
-        "static errors trimmed" if report["trim"] else "static errors not trimmed",
+        SAID[Setting(report["setting"])],
     )
     single = [row for row in report["points"] if row["factor"] == 1.0 and row["kind"] not in JOINT]
     worst = min(single, key=lambda row: _goodness(report, row["mean"]), default=None)
@@ -321,6 +322,17 @@ def _worst(report: Row) -> Markup | None:
     return joined([el("h2", "Worst devices"), _table(heads, rows, 2)])
 
 
+def _together(report: Row) -> str:
+    copies = [row["copies"] for row in report["points"] if row["setting"] == Setting.TOGETHER]
+    if not copies:
+        return ""
+    return (
+        "Chips with errors that stay (couplers, losses, static phases) are measured and all"
+        f" heaters of a tile set together for them, by a search a chip: at most {max(copies)}"
+        " such chips a point; others have nothing to set."
+    )
+
+
 def _method(report: Row) -> Markup:
     sizes = ", ".join(
         f"{NAMES[name][0].lower()} {text.significant(value)}"
@@ -333,5 +345,6 @@ def _method(report: Row) -> Markup:
         " points against the ideal chip, with Wilson's interval in the tables beside this page."
         " A copy is drawn from the chip as drawn on the mask: heaters on their arms, lengths of"
         " guides, crossings. A heater that is gone cannot trim."
+        f" {_together(report)}"
     )
     return joined([el("h2", "How it was found"), el("p", words, class_="note")])

@@ -39,12 +39,22 @@ def characterize_parser() -> Parser:
     add("directory", metavar="DIR", help="output folder of a compile")
     add("--data", metavar="X.npz", required=True, help="inputs (labels: y)")
     add("-o", "--output-dir", metavar="OUT", help="default DIR/characterization")
-    add("--copies", type=whole, default=100, metavar="N", help="chips a point; default 100")
+    add(
+        "--copies",
+        type=whole,
+        metavar="N",
+        help="chips a point; default 100, fewer if set together",
+    )
     add("--half-width", type=fraction, metavar="0.5%", help="stop a point at this precision")
     add("--samples", type=whole, default=1000, metavar="N", help="of the data; default 1000")
     add("--drop", type=fraction, default=0.01, metavar="1%", help="what a good chip may lose")
     add("--calibrate", metavar="HOW", help="none, gain, readout; default: as detection allows")
-    add("--no-trim", action="store_true", help="heaters do not undo static errors")
+    add(
+        "--setting",
+        metavar="HOW",
+        default="each",
+        help="heaters against static errors: none, each where it sits (default), or together",
+    )
     add("--seed", type=whole, default=0, metavar="N", help="of the chips; default 0")
     add("--workers", type=whole, default=1, metavar="N", help="threads; default 1")
     add("--scheduler", metavar="tcp://HOST:8786", help="a Dask cluster instead of threads")
@@ -63,7 +73,8 @@ def characterize_command(arguments: argparse.Namespace) -> int:
     from onnx2mzi.cli.compile import tell_json
     from onnx2mzi.driver.characterize import FOLDER, Asked, characterize
 
-    if arguments.copies < 1 or arguments.workers < 1 or arguments.samples < 1:
+    numbers = (arguments.copies, arguments.workers, arguments.samples)
+    if any(value is not None and value < 1 for value in numbers):
         raise UsageError("--copies, --workers and --samples must be 1 or more")
     folder = Path(arguments.output_dir or Path(arguments.directory) / FOLDER)
     named = {name: getattr(arguments, name) for _, name, _ in SIZES}
@@ -76,7 +87,7 @@ def characterize_command(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         scheduler=arguments.scheduler,
         calibrate=arguments.calibrate,
-        trim=not arguments.no_trim,
+        setting=arguments.setting,
         drop=arguments.drop,
     )
     log = Log(0 if arguments.quiet else 1)
@@ -102,8 +113,10 @@ def characterize_command(arguments: argparse.Namespace) -> int:
 def rendered(report: dict[str, Any]) -> str:
     """A line a kind at its usual size, a line a layer."""
     from onnx2mzi.cli.render import table
+    from onnx2mzi.emulate.setting import SAID, Setting
 
-    lines = [f"ideal chip: {report['measure']} {report['ideal']:.2%}\n\n"]
+    lines = [f"ideal chip: {report['measure']} {report['ideal']:.2%}\n"]
+    lines.append(f"made chips: {SAID[Setting(report['setting'])]}\n\n")
     rows = [["imperfection", "size", report["measure"], "", "yield", "chips"]]
     for row in report["points"]:
         if row["factor"] == 1.0 or (row["kind"] == "bits" and row["size"] == 6):

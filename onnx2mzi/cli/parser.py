@@ -260,7 +260,16 @@ def run_parser() -> Parser:
         "--heat", action="store_true", help="also what the heat of its heaters does to the chip"
     )
     parser.add_argument(
-        "--copies", type=whole, default=20, metavar="N", help="imperfect copies; default 20"
+        "--copies",
+        type=whole,
+        metavar="N",
+        help="imperfect copies; default 20, fewer if set together",
+    )
+    parser.add_argument(
+        "--setting",
+        metavar="HOW",
+        default="each",
+        help="heaters against static errors: none, each where it sits (default), or together",
     )
     parser.add_argument(
         "--seed", type=whole, default=0, metavar="N", help="of the imperfections; default 0"

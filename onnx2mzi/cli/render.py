@@ -311,7 +311,8 @@ def heat(found: Row) -> str:
 def imperfect(found: Row) -> str:
     """Mean, spread and worst of imperfect copies."""
     sizes = " ".join(f"{name}={size:g}" for name, size in found["sizes"].items()) or "none"
-    text = f"{found['copies']} imperfect copies ({sizes}; seed {found['seed']}):\n"
+    about = f"{sizes}; seed {found['seed']}; setting {found['setting']}"
+    text = f"{found['copies']} imperfect copies ({about}):\n"
     rows = [["", "mean", "sigma", "worst"]]
     for name, title in (
         ("accuracy", "accuracy"),

@@ -41,6 +41,7 @@ def run_command(arguments: argparse.Namespace) -> int:
             imperfect=arguments.imperfect,
             copies=arguments.copies,
             seed=arguments.seed,
+            setting=arguments.setting,
             heat=arguments.heat,
             progress=log.progress,
         )

@@ -15,6 +15,7 @@ from onnx2mzi import __version__
 from onnx2mzi.backends.characterization import devices_csv, numbers, page, points_csv
 from onnx2mzi.driver.cluster import connected
 from onnx2mzi.driver.compile import Compiled, host_of, load
+from onnx2mzi.driver.copies import chosen_setting
 from onnx2mzi.driver.fabricated import calibration_of
 from onnx2mzi.emulate.characterize import (
     BITS,
@@ -28,6 +29,7 @@ from onnx2mzi.emulate.data import Dataset, load_data
 from onnx2mzi.emulate.imperfect import Calibration, imperfect_program
 from onnx2mzi.emulate.journal import Journal
 from onnx2mzi.emulate.montecarlo import Bench, Effort
+from onnx2mzi.emulate.setting import Setting, affordable
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import Stage
 from onnx2mzi.physics.imperfection import TYPICAL, Imperfections
@@ -35,6 +37,8 @@ from onnx2mzi.physics.imperfection import TYPICAL, Imperfections
 JOURNAL, NUMBERS = "copies.jsonl", "characterization.json"
 POINTS, DEVICES, PAGE = "imperfections.csv", "devices.csv", "characterization.html"
 FOLDER = "characterization"
+# Chips a point, if the user does not say.
+COPIES = 100
 
 Data = str | Path | Mapping[str, np.ndarray]
 
@@ -45,18 +49,19 @@ class Asked:
 
     `sizes` are those about which scans run; fields that are not given are `TYPICAL`'s.
     `calibrate` None: what the technology's detection allows. `samples` bounds the data (evenly
-    spread rows), `drop` is what a good chip may lose.
+    spread rows), `drop` is what a good chip may lose. `setting` is none, each or together
+    (`emulate.setting`). `copies` None: 100, fewer of chips whose heaters are set together.
     """
 
     sizes: Mapping[str, float] = field(default_factory=dict)
-    copies: int = 100
+    copies: int | None = None
     half_width: float | None = None
     samples: int = 1000
     seed: int = 0
     workers: int = 1
     scheduler: str | None = None
     calibrate: str | Calibration | None = None
-    trim: bool = True
+    setting: str | Setting = Setting.EACH
     drop: float = 0.01
     factors: tuple[float, ...] = FACTORS
     bits: tuple[int, ...] = BITS
@@ -109,17 +114,22 @@ def characterize(
         log(note)
     chosen = _spread(dataset, asked.samples)
     calibration = _calibration(asked, calibration_of(technology))
+    setting = chosen_setting(asked.setting)
+    prepared = imperfect_program(program, technology)
+    most = affordable(prepared, COPIES) if asked.copies is None else None
+    if setting is Setting.TOGETHER and most is not None and most < COPIES:
+        log(f"{most} chips a point whose heaters are set together, {COPIES} of others (--copies)")
     questions = Questions(
         sizes=sizes_of(asked),
         effort=_effort(asked),
         seed=asked.seed,
         calibration=calibration,
-        trim=asked.trim,
+        setting=setting,
+        most_together=most,
         drop=asked.drop,
         factors=asked.factors,
         bits=asked.bits,
     )
-    prepared = imperfect_program(program, technology)
     bench = Bench(prepared, host, dict(chosen.inputs), chosen.labels, runner=compiled.runner)
     about = {
         "version": __version__,
@@ -128,8 +138,8 @@ def characterize(
         "mzis": prepared.mzis,
         "seed": asked.seed,
         "calibration": str(calibration),
-        "trim": asked.trim,
-        "copies": asked.copies,
+        "setting": str(setting),
+        "copies": questions.effort.copies,
         "coherence_mm": technology.guide.coherence_mm,
     }
     if directory is None:
@@ -156,7 +166,8 @@ def summary(report: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _effort(asked: Asked) -> Effort:
-    return Effort(copies=asked.copies, half_width=asked.half_width, workers=asked.workers)
+    copies = COPIES if asked.copies is None else asked.copies
+    return Effort(copies=copies, half_width=asked.half_width, workers=asked.workers)
 
 
 def _calibration(asked: Asked, usual: Calibration) -> Calibration:

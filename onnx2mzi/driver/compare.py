@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mzi.driver.compile import Compiled, host_of, load
-from onnx2mzi.driver.copies import imperfections_of, on_copies
+from onnx2mzi.driver.copies import chosen_setting, imperfections_of, on_copies
 from onnx2mzi.driver.heat import heated
 from onnx2mzi.driver.measure import compared
 from onnx2mzi.emulate.data import load_data
@@ -32,19 +32,22 @@ def run_on_data(
     data: Path,
     *,
     imperfect: str | None = None,
-    copies: int = 20,
+    copies: int | None = None,
     seed: int = 0,
+    setting: str = "each",
     heat: bool = False,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> tuple[Row, dict[str, np.ndarray]]:
     """The ideal chip on samples: figures against the network that was asked for, and outputs.
 
     With `heat` what its own heat does to the chip (driver.heat). With `imperfect` (see
-    copies.imperfections_of) also figures of imperfect copies. Raises
-    InputError for a folder or data that do not fit, UsageError for imperfections.
+    copies.imperfections_of) also figures of imperfect copies, heaters set as `setting` says
+    (copies.chosen_setting). Raises InputError for a folder or data that do not fit, UsageError
+    for imperfections and settings.
     """
     sizes = None if imperfect is None else imperfections_of(imperfect)
-    if copies < 1:
+    how = chosen_setting(setting)
+    if copies is not None and copies < 1:
         raise UsageError("at least one copy is needed", where="--copies")
     chip = load(directory)
     samples = load_data(data, host_of(chip.program))
@@ -67,7 +70,9 @@ def run_on_data(
             "changed_answers": found.changed_answers,
             "imperfect": None
             if sizes is None
-            else on_copies(chip, samples, sizes, copies=copies, seed=seed, progress=progress),
+            else on_copies(
+                chip, samples, sizes, copies=copies, seed=seed, setting=how, progress=progress
+            ),
             "heat": heated(chip.program, chip.emission.technology, chip.runner, samples, progress)
             if heat
             else None,

@@ -11,11 +11,14 @@ from onnx2mzi.driver.fabricated import calibration_of
 from onnx2mzi.emulate.accuracy import accuracy, disagreement, relative_error, score_output
 from onnx2mzi.emulate.data import Dataset
 from onnx2mzi.emulate.imperfect import How, imperfect_program
+from onnx2mzi.emulate.setting import Setting, affordable, set_as
 from onnx2mzi.errors import UsageError
 from onnx2mzi.physics.imperfection import SIZES, TYPICAL, Imperfections
 from onnx2mzi.pipeline.spec import build, parse_items
 
 OPTION = "--imperfect"
+# Chips, if the user does not say.
+COPIES = 20
 
 Row = dict[str, Any]
 
@@ -35,20 +38,35 @@ def imperfections_of(text: str) -> Imperfections:
         raise UsageError(str(error), where=OPTION) from None
 
 
+def chosen_setting(name: str) -> Setting:
+    """Raises UsageError for what is none of them."""
+    try:
+        return Setting(name)
+    except ValueError:
+        words = ", ".join(choice.value for choice in Setting)
+        raise UsageError(f"'{name}' is none of {words}", where="--setting") from None
+
+
 def on_copies(
     chip: Compiled,
     samples: Dataset,
     sizes: Imperfections,
     *,
-    copies: int,
+    copies: int | None,
     seed: int,
+    setting: Setting = Setting.EACH,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Row:
     """Figures of `copies` chips with imperfections drawn from `seed`, against the network that
-    was asked for: accuracies where there are labels, answers that change, relative errors."""
+    was asked for: accuracies where there are labels, answers that change, relative errors.
+
+    `copies` None: `COPIES`, fewer of chips whose heaters are set together.
+    """
     technology = chip.emission.technology
     drawn = imperfect_program(chip.program, technology)
-    how = How(sizes, seed=seed, calibration=calibration_of(technology))
+    how = set_as(How(sizes, seed=seed, calibration=calibration_of(technology)), setting)
+    if copies is None:
+        copies = affordable(drawn, COPIES) if how.retune else COPIES
     asked = chip.run_original(samples.inputs)
     scores = score_output(asked) is not None
     found: dict[str, list[float]] = {"accuracy": [], "changed_answers": [], "rel_error": []}
@@ -61,7 +79,8 @@ def on_copies(
             found["changed_answers"].append(disagreement(outputs, asked))
         if scores and samples.labels is not None:
             found["accuracy"].append(accuracy(outputs, samples.labels))
-    return {"copies": copies, "seed": seed, "sizes": _sizes(sizes)} | _figures(found)
+    about = {"copies": copies, "seed": seed, "setting": str(setting), "sizes": _sizes(sizes)}
+    return about | _figures(found)
 
 
 def _figures(found: Mapping[str, list[float]]) -> Row:

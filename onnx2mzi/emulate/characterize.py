@@ -16,6 +16,7 @@ from onnx2mzi.emulate.imperfect import BLOCKS, Calibration, How, Region
 from onnx2mzi.emulate.journal import Journal
 from onnx2mzi.emulate.montecarlo import Bench, Effort, Samples, Score, sampled
 from onnx2mzi.emulate.sensitivity import BlockSensitivity, expected_errors, sensitivities
+from onnx2mzi.emulate.setting import Setting, set_as
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.imperfection import SIZES, Imperfections
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
@@ -143,13 +144,17 @@ class Characterization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Questions:
-    """What is asked: sizes about which scans run, how hard to look, and how chips are tuned."""
+    """What is asked: sizes about which scans run, how hard to look, and how chips are tuned.
+
+    `most_together` bounds the copies of points whose heaters are set together.
+    """
 
     sizes: Imperfections
     effort: Effort = field(default_factory=Effort)
     seed: int = 0
     calibration: Calibration = Calibration.GAIN
-    trim: bool = True
+    setting: Setting = Setting.EACH
+    most_together: int | None = None
     drop: float = 0.01
     factors: tuple[float, ...] = FACTORS
     bits: tuple[int, ...] = BITS
@@ -184,6 +189,9 @@ def characterized(
     def draw(how: How, effort: Effort, what: str, done: int) -> Samples:
         if progress is not None:
             progress(what, done, total)
+        most = questions.most_together
+        if how.retune and most is not None:
+            effort = replace(effort, copies=min(effort.copies, most))
         return sampled(bench, how, effort, journal=journal, executor=executor)
 
     points = []
@@ -219,35 +227,31 @@ def characterized(
 
 def _scans(questions: Questions) -> Iterator[tuple[str, float, float, How]]:
     """Every point of every scan: kind, factor, size, how."""
-    base = How(
-        Imperfections(),
-        questions.seed,
-        trim=questions.trim,
-        calibration=questions.calibration,
-    )
+    base = How(Imperfections(), questions.seed, calibration=questions.calibration)
+
+    def made(sizes: Imperfections) -> How:
+        return set_as(replace(base, sizes=sizes), questions.setting)
+
     for name in SIZES:
         size = getattr(questions.sizes, name)
         if size:
             for factor in questions.factors:
                 sizes = questions.sizes.only(name).times(factor)
-                yield name, factor, size * factor, replace(base, sizes=sizes)
+                yield name, factor, size * factor, made(sizes)
     for bits in questions.bits:
         code = DriveCode(bits, questions.law)
-        yield "bits", float(bits), float(bits), replace(base, sizes=Imperfections(bits=code))
+        yield "bits", float(bits), float(bits), made(Imperfections(bits=code))
     for name in JOINT:
         for factor in questions.factors:
             sizes = joint_sizes(questions.sizes, name).times(factor)
-            yield name, factor, factor, replace(base, sizes=sizes)
+            yield name, factor, factor, made(sizes)
 
 
 def _regions(bench: Bench, questions: Questions) -> Iterator[How]:
     """One layer, then one block of one layer imperfect at a time, at twice the usual sizes."""
-    how = How(
-        joint_sizes(questions.sizes, "settings").times(2.0),
-        questions.seed,
-        trim=questions.trim,
-        calibration=questions.calibration,
-    )
+    sizes = joint_sizes(questions.sizes, "settings").times(2.0)
+    how = How(sizes, questions.seed, calibration=questions.calibration)
+    how = set_as(how, questions.setting)
     names = [item.layer.name for item in bench.chip.layers if item.grids]
     for name in names:
         yield replace(how, region=Region(layer=name))

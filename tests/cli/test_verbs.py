@@ -60,7 +60,9 @@ def test_run_on_imperfect_copies(cli: Cli, chips: Path) -> None:
     words = ("run", "exact", "--data", "x.npz", "--copies", "3", "--imperfect")
     said = cli(*words, "phase_rad=0.05 split_rad=0.01")
     assert said.code == 0
-    assert "\n3 imperfect copies (phase_rad=0.05 split_rad=0.01; seed 0):\n" in said.out
+    assert (
+        "\n3 imperfect copies (phase_rad=0.05 split_rad=0.01; seed 0; setting each):\n" in said.out
+    )
     assert re.search(r"^  accuracy +\d+\.\d % +\d+\.\d % +\d+\.\d %$", said.out, re.M)
     told = json.loads(cli(*words, "phase_rad=0.05", "--json").out)["imperfect"]
     again = json.loads(cli(*words, "phase_rad=0.05", "--json").out)["imperfect"]
@@ -73,9 +75,22 @@ def test_run_on_imperfect_copies(cli: Cli, chips: Path) -> None:
     assert cli(*words, "typical").code == 0
 
 
+def test_run_on_copies_set_together(cli: Cli, chips: Path) -> None:
+    words = ("run", "exact", "--data", "x.npz", "--copies", "2", "--imperfect", "split_rad=0.1")
+    found = {
+        how: json.loads(cli(*words, "--setting", how, "--json").out)["imperfect"]
+        for how in ("none", "each", "together")
+    }
+    assert [row["setting"] for row in found.values()] == list(found)
+    errors = [row["rel_error_mean"] for row in found.values()]
+    assert errors[2] < 0.5 * errors[1] <= 0.5 * errors[0]
+    assert "; setting together):\n" in cli(*words, "--setting", "together").out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--imperfect", "typical", "--setting", "all"), "--setting: 'all' is none of none, each"),
         (("--imperfect", "phase=1"), "imperfect has no option 'phase' (did you mean 'phase_rad'?"),
         (("--imperfect", "gamma=x"), "imperfect: option 'gamma' is 'x', not a number"),
         (("--imperfect", "gamma=-1"), "--imperfect: gamma must be finite and not negative"),

@@ -2,17 +2,25 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import onnx2mzi
+from onnx2mzi.backends.characterization import page, points_csv
 from onnx2mzi.cli import main
 from onnx2mzi.driver.characterize import Asked, characterize
+from onnx2mzi.emulate.imperfect import imperfect_program
+from onnx2mzi.emulate.setting import FEWEST, MOST_WORK, STEPS, Setting, affordable
 from onnx2mzi.errors import UsageError
+from onnx2mzi.tech import load_technology
 
 Data = dict[str, np.ndarray]
+STATIC = dict.fromkeys(
+    ("phase_rad", "gamma", "loss_scale", "loss_sigma_db", "crosstalk_scale", "thermal"), 0.0
+)
 QUICK = Asked(copies=10, factors=(0.5, 1.0), bits=(6,), samples=50)
 
 
@@ -80,6 +88,45 @@ def test_more_error_is_worse(chip: Path, data: Path) -> None:
     assert means[0] > means[1] > means[2]
 
 
+def test_chips_set_together(chip: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx2mzi.emulate.setting.STEPS", 15)
+    asked = Asked(
+        sizes=STATIC | {"split_rad": 0.1}, copies=2, factors=(1.0,), bits=(6,), samples=50
+    )
+    means = {}
+    for setting in Setting:
+        found, report = characterize(chip, data, replace(asked, setting=setting))
+        assert report["setting"] == setting
+        rows = {row["kind"]: row for row in report["points"]}
+        static = {name: rows[name] for name in ("split_rad", "fabrication_scale", "all")}
+        assert {row["setting"] for row in static.values()} == {setting}
+        # Codes are no error that stays: all chips are alike, and there is nothing to set.
+        assert rows["bits"]["setting"] == ("none" if setting == "none" else "each")
+        means[setting] = rows["all"]["error_mean"]
+        assert f",{setting},2," in points_csv(found)
+        assert ("by a search a chip" in page(found, report)) == (setting == "together")
+    assert means[Setting.TOGETHER] < means[Setting.EACH] < means[Setting.NONE]
+
+
+def test_fewer_chips_are_set_together_unless_asked_for(
+    chip: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared = imperfect_program(onnx2mzi.load(chip).program, load_technology("cornerstone_si220"))
+    assert affordable(prepared, 10**9) == MOST_WORK // (STEPS * prepared.mzis)
+    assert affordable(prepared, 20) == 20
+    said: list[str] = []
+    sizes = STATIC | {"phase_rad": 0.02}
+    asked = replace(QUICK, sizes=sizes, copies=None, factors=(1.0,), setting="together")
+    monkeypatch.setattr("onnx2mzi.emulate.setting.STEPS", 5)
+    monkeypatch.setattr("onnx2mzi.emulate.setting.MOST_WORK", 0)
+    monkeypatch.setattr("onnx2mzi.driver.characterize.COPIES", 10)
+    _, report = characterize(chip, data, asked, log=said.append)
+    copies = {row["setting"]: row["copies"] for row in report["points"] if row["kind"] == "all"}
+    assert copies == {"together": FEWEST}
+    assert {row["copies"] for row in report["points"] if row["kind"] == "phase_rad"} == {10}
+    assert any("4 chips a point" in line for line in said)
+
+
 def test_without_labels(chip: Path, data: Path) -> None:
     with np.load(data) as arrays:
         _, report = characterize(chip, {"x": arrays["x"]}, QUICK)
@@ -92,6 +139,8 @@ def test_refusals(chip: Path, data: Path, tmp_path: Path) -> None:
         characterize(chip, data, QUICK, directory=tmp_path)
     with pytest.raises(UsageError, match="none of none, gain, readout"):
         characterize(chip, data, Asked(calibrate="all"))
+    with pytest.raises(UsageError, match="none of none, each, together"):
+        characterize(chip, data, Asked(setting="all"))
     for sizes in ({"dead": 2.0}, {"nothing": 1.0}):
         with pytest.raises(UsageError, match="no such imperfections"):
             characterize(chip, data, Asked(sizes=sizes))
