@@ -167,6 +167,12 @@ def _card(what: str, big: str, small: str = "", below: Markup | None = None) -> 
     )
 
 
+def _shared(report: Row) -> str:
+    """Heaters driven alike share a driver."""
+    drivers = report["drivers"]
+    return f"; {text.plural(drivers, 'driver')}" if drivers < report["phases_active"] else ""
+
+
 def _cards(report: Row) -> Markup:
     phases = ("phases_reference", "phases_exact", "phases_active")
     power = ("power_reference_mw", "power_exact_mw", "power_mw")
@@ -175,7 +181,7 @@ def _cards(report: Row) -> Markup:
         _card(
             "Phases with a heater",
             text.count(report["phases_active"]),
-            f"and {text.count(report['phases_passive'])} passive",
+            f"and {text.count(report['phases_passive'])} passive" + _shared(report),
             _compared(report, phases, text.count),
         ),
         _card(

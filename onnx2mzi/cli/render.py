@@ -114,6 +114,8 @@ def totals(report: Row) -> str:
         gone = report["phases_reference"] - report["phases_active"] - report["phases_passive"]
         parts += [f"{count(report['phases_passive'])} passive", f"{count(gone)} removed"]
     text += f"phases: {', '.join(parts)} ({percent(report['pruned_fraction'])} pruned)"
+    if report["drivers"] is not None and report["drivers"] < report["phases_active"]:
+        text += f"; {count(report['drivers'])} drivers"
     if report["area_mm2"] is not None:
         text += f"; {report['area_mm2']:.3g} mm2"
     if report["depth_columns"] is not None:

@@ -5,12 +5,14 @@ MZI, one attenuator phase per singular value (design of Clements et al., Optica 
 (2016); Shen et al., Nat. Photonics 11, 441 (2017)).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from itertools import product
 
 import numpy as np
 
 from onnx2mzi.ir import Attenuators, LinearLayer, Mesh, MeshTile
+from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.shifter import Drive, ShifterState, drive_rad, power_mw
 
 
@@ -118,3 +120,23 @@ def layer_census(layer: LinearLayer, p_pi_mw: float) -> Census:
         total += here
     sums = {f.name: getattr(total, f.name) for f in fields(Census)}
     return Census(**{**sums, "depth_columns": depth})
+
+
+def layer_drivers(layer: LinearLayer) -> int:
+    """How many drivers the layer needs: heaters driven alike, to 1e-9 rad, can share one."""
+    drives = [
+        drive_rad(phase_rad, state, drive)[state == ShifterState.ACTIVE]
+        for grid in layer.grids
+        for tile in grid.tiles
+        if isinstance(tile, MeshTile)
+        for phase_rad, state, drive in _shifters(tile)
+    ]
+    return len(np.unique(np.round(np.concatenate(drives), 9))) if drives else 0
+
+
+def _shifters(tile: MeshTile) -> Iterator[tuple[Real, Flags, Drive]]:
+    for mesh in (tile.v, tile.u):
+        yield mesh.theta_rad, mesh.theta_state, mesh.drive
+        yield mesh.phi_rad, mesh.phi_state, mesh.drive
+        yield mesh.out_rad, mesh.out_state, Drive.UPPER_ARM
+    yield tile.sigma.theta_rad, tile.sigma.state, tile.sigma.drive

@@ -13,7 +13,13 @@ import numpy as np
 from onnx2mzi.ir import LinearLayer, MeshTile, Placement, Program, Stage
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.backend import Emission
-from onnx2mzi.pipeline.census import Census, layer_census, reference_mzis, reference_phases
+from onnx2mzi.pipeline.census import (
+    Census,
+    layer_census,
+    layer_drivers,
+    reference_mzis,
+    reference_phases,
+)
 from onnx2mzi.pipeline.chip import layer_loss_db, layer_pads
 from onnx2mzi.pipeline.electrical import Electrics, layer_electrics
 
@@ -58,6 +64,7 @@ def report(emission: Emission) -> Row:
             mzis_reference=sum(row["mzis_reference"] for row in layers),
             phases_reference=sum(row["phases_reference"] for row in layers),
         ),
+        "drivers": sum(_known(layers, "drivers")) if meshes else None,
         "area_mm2": _area_mm2(program.placement),
         "loss_db_worst": max(_known(layers, "loss_db_worst"), default=None),
         "pads": sum(_known(layers, "pads")) if meshes else None,
@@ -112,6 +119,7 @@ def layer_row(emission: Emission, layer: LinearLayer, wires: Electrics | None = 
             mzis_reference=reference_mzis(shape, ports),
             phases_reference=reference_phases(shape, ports),
         ),
+        "drivers": layer_drivers(layer) if meshes else None,
         "area_mm2": _layer_area_mm2(emission.program, layer),
         "loss_db_worst": layer_loss_db(layer, emission.technology) if meshes else None,
         "pads": _pads(layer, wires) if meshes else None,

@@ -25,7 +25,7 @@ from onnx2mzi.passes.svd import Svd  # noqa: E402
 from onnx2mzi.passes.tile import Tile  # noqa: E402
 from onnx2mzi.physics.shifter import Drive, Passive  # noqa: E402
 from onnx2mzi.pipeline.base import Context  # noqa: E402
-from onnx2mzi.pipeline.census import layer_census  # noqa: E402
+from onnx2mzi.pipeline.census import layer_census, layer_drivers  # noqa: E402
 from onnx2mzi.pipeline.frontier import FrontierPoint  # noqa: E402
 from onnx2mzi.pipeline.manager import Pipeline  # noqa: E402
 from onnx2mzi.tech import load_technology  # noqa: E402
@@ -202,6 +202,7 @@ def test_heaters_share_drivers_if_that_is_the_objective(
     step = Prune(method="soft-l1", target=0.7, epochs=8, objective="drivers", levels=3, lr=0.03)
     after = step.run(program, context(network=network, log=said.append))
     assert any("share 6 drivers" in line for line in said)
+    assert sum(map(layer_drivers, after.layers)) <= 6 < active(after)
     for layer in after.layers:
         tiles = [tile for grid in layer.grids for tile in grid.tiles]
         assert all(isinstance(tile, MeshTile) for tile in tiles)

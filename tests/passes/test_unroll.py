@@ -74,7 +74,7 @@ def test_every_position_has_its_layer(plain: Compiled, chip: Compiled) -> None:
     [
         "mzis_reference", "mzis_exact", "mzis", "phases_reference", "phases_exact",
         "phases_active", "phases_passive", "power_reference_mw", "power_exact_mw", "power_mw",
-        "pads",
+        "pads", "drivers",
     ],
 )  # fmt: skip
 def test_counts_are_multiplied(plain: Compiled, chip: Compiled, key: str) -> None:
