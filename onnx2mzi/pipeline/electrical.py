@@ -161,15 +161,13 @@ def bus_loads(
 
 def escape_lengths_um(plan: PadPlan, technology: Technology) -> Real:
     """Length of every wire between the mesh and the edge of its pad, shape (W,)."""
-    tracks, half = plan.tracks, technology.pads.size_um / 2
+    tracks = plan.tracks
     lengths = np.zeros(len(tracks.x_um))
     if technology.pads.style is PadStyle.BUMP:
         lengths[len(plan.slots.bank) :] = technology.rules.metal_space_um
         return lengths
     for made, side in zip(plan.escapes, (tracks.north, tracks.south), strict=True):
-        beside = np.abs(made.pad_x_um - made.pass_x_um)
-        sideways = np.abs(made.pass_x_um - tracks.x_um[side])
-        lengths[side] = made.pad_y_um + sideways + np.where(beside > 0, beside, 0.0) - half
+        lengths[side] = made.length_um
     return lengths
 
 

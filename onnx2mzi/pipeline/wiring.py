@@ -214,12 +214,13 @@ class _Tracks:
     """Vertical wires: H signals in the heaters' order, then the buses, or their two parts.
 
     `north` and `south` index the wires that leave there, by ascending x; `up` marks the former;
-    `bus` (H,) is the bus of each heater, a wire.
+    `bus` (H,) is the bus of each heater, a wire, and `current_ma` what it is made for.
     """
 
     x_um: Real
     wide: Bools
     width_um: Real
+    current_ma: Real
     up: Bools
     to_um: Real
     bus: Ints
@@ -279,6 +280,7 @@ def _tracks(heaters: Heaters, slots: Slots, technology: Technology, rows: int) -
     parts = np.concatenate([norths, souths])
     bus_up = np.arange(len(parts)) < len(norths)
     needed = np.where(bus_up, needs.north_um[parts], needs.south_um[parts])
+    current = np.where(bus_up, needs.north_ma[parts], needs.south_ma[parts])
     room = (high - low - 2 * (space + grid))[gaps] if count else np.zeros(0)
     needed = np.maximum(np.minimum(needed, room[parts]), routing.bus_um)
     part = np.zeros((2, len(gaps)), np.int64)
@@ -296,6 +298,7 @@ def _tracks(heaters: Heaters, slots: Slots, technology: Technology, rows: int) -
                 np.round(np.floor(needed / grid + 1e-6) * grid, 6),
             ]
         ),
+        current_ma=np.concatenate([np.zeros(len(bank)), current]),
         up=ups,
         to_um=np.where(ups, top, bottom),
         bus=len(bank) + part[needs.up.astype(np.int64), group],
@@ -386,7 +389,15 @@ def _escaped(
     wide = []
     for side, base, sign in ((tracks.north, top, 1), (tracks.south, bottom, -1)):
         x, width = tracks.x_um[side], tracks.width_um[side]
-        made = escape(technology, x, width, tracks.wide[side], left_um=left_um, right_um=right_um)
+        made = escape(
+            technology,
+            x,
+            width,
+            tracks.current_ma[side],
+            tracks.wide[side],
+            left_um=left_um,
+            right_um=right_um,
+        )
         escapes.append(made)
         half, half_x = technology.pads.size_um / 2, made.pad_um / 2
         y = base + sign * made.pad_y_um
@@ -410,29 +421,29 @@ def _escaped(
 
 
 def _escape_boxes(made: Escape, x: Real, base: float, sign: int) -> list[Real]:
-    """From the mesh to the jogs, the jogs, from there to the pads' height, and into them."""
-    width = made.width_um
-    half = width / 2
-    jog, pad_y = base + sign * made.jog_y_um, base + sign * made.pad_y_um
-    zero = np.full(len(x), base)
-    jogs = np.stack(
+    """Along the mesh's edge up to every step sideways, the steps, and from there into the pads."""
+    half, jogs, pad_y = made.width_um / 2, made.jogs, base + sign * made.pad_y_um
+    jog_y, wire = base + sign * jogs.y_um, jogs.wire
+    # A wire rises before each of its steps and behind the last one.
+    rising = np.append(wire, np.arange(len(x)))
+    low, at = np.append(jogs.y_um, np.full(len(x), np.inf)), np.append(jogs.from_um, made.pass_x_um)
+    order = np.lexsort((low, rising))
+    ends = np.append(jog_y, pad_y)[order]
+    first = np.append(True, np.diff(rising[order]) > 0)
+    starts = np.where(first, base, np.append(base, ends[:-1]))
+    width = made.width_um[rising[order]]
+    steps = np.stack(
         [
-            np.minimum(x, made.pass_x_um) - half,
-            jog - half,
-            np.maximum(x, made.pass_x_um) + half,
-            jog + half,
+            np.minimum(jogs.from_um, jogs.to_um) - half[wire],
+            jog_y - half[wire],
+            np.maximum(jogs.from_um, jogs.to_um) + half[wire],
+            jog_y + half[wire],
         ],
         1,
     )
     into = np.stack([made.pad_x_um, pad_y - half, made.pass_x_um + half, pad_y + half], 1)
-    moved = made.pass_x_um != x
     beside = made.pass_x_um != made.pad_x_um
-    return [
-        _upright(x, width, zero, jog),
-        jogs[moved],
-        _upright(made.pass_x_um, width, jog, pad_y),
-        into[beside],
-    ]
+    return [_upright(at[order], width, starts, ends), steps, into[beside]]
 
 
 # ---- bumps --------------------------------------------------------------------------------

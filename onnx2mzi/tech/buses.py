@@ -30,11 +30,13 @@ ATTENUATOR_POWER = 0.6
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BusNeeds:
-    """G buses: the widths (G,) that their northern and southern parts need, 0 for no part, and
-    which of the H heaters return northwards, shape (H,)."""
+    """G buses: the widths (G,) that their northern and southern parts need, 0 for no part, the
+    currents that these are for, and which of the H heaters return northwards, shape (H,)."""
 
     north_um: Real
     south_um: Real
+    north_ma: Real
+    south_ma: Real
     up: Bools
 
 
@@ -72,7 +74,8 @@ def bus_needs(
     needs the least width. Heaters that could be at one height stay on one part.
     """
     if len(group) == 0:
-        return BusNeeds(np.zeros(groups), np.zeros(groups), np.zeros(0, bool))
+        none = np.zeros(groups)
+        return BusNeeds(none, none, none, none, np.zeros(0, bool))
     order = np.lexsort((-low_um, -high_um, group))
     g, high, low = group[order], high_um[order], low_um[order]
     current = heater_current_ma(technology.p_pi_mw * power[order], ohm=technology.heater.ohm)
@@ -108,7 +111,10 @@ def bus_needs(
     north_um, south_um = np.zeros(groups), np.zeros(groups)
     north_um[present] = np.where(cut, north[best], np.where(northwards, all_north, 0.0))
     south_um[present] = np.where(cut, south[best], np.where(northwards, 0.0, all_south))
-    return BusNeeds(north_um, south_um, up)
+    north_ma, south_ma = np.zeros(groups), np.zeros(groups)
+    north_ma[present] = np.where(cut, above[0, best], np.where(northwards, whole[0], 0.0))
+    south_ma[present] = np.where(cut, below[0, best], np.where(northwards, 0.0, whole[0]))
+    return BusNeeds(north_um, south_um, north_ma, south_ma, up)
 
 
 def _lowest_so_far(low_um: Real, group: Ints) -> Real:

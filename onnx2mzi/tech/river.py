@@ -1,0 +1,121 @@
+"""Ordered wires from where they are to where they must be, in one metal: river routing.
+
+Wires run upwards and step sideways on their way. One step each is enough where few wires are in
+each other's way, but a row of wires that all move by more than their distance would climb
+without end. With doglegs a wire follows the one that it meets, and climbs past those wires alone
+that start before it has arrived: the least height there is (Leiserson and Pinter, SIAM J.
+Comput. 12(3), 1983). Lengths in um, arrays over W wires by ascending x.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from onnx2mzi.physics.arrays import Real
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+# Positions lie on a grid that is far coarser.
+SAME_UM = 1e-6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Jogs:
+    """J steps sideways, wire by wire and each wire's from below.
+
+    `wire` (J,) steps at the height `y_um` from `from_um` to `to_um`; `top_um` (W,) is the upper
+    edge of each wire's last step.
+    """
+
+    wire: Ints
+    y_um: Real
+    from_um: Real
+    to_um: Real
+    top_um: Real
+
+
+def river(from_um: Real, to_um: Real, width_um: Real, space_um: float) -> Jogs:
+    """The steps that bring wires of `width_um` (W,) from `from_um` to `to_um`.
+
+    They keep `space_um` between them where both ends do, and from y = 0. Wires that come past
+    each other below the highest one with a step each take one; the others have doglegs.
+    """
+    if len(from_um) == 0:
+        none = np.zeros(0)
+        return Jogs(np.zeros(0, np.int64), none, none, none, none)
+    apart = (width_um[:-1] + width_um[1:]) / 2 + space_um
+    base = float(width_um.max()) / 2 + space_um
+    right = _rightwards(from_um, to_um, apart)
+    left = _rightwards(-from_um[::-1], -to_um[::-1], apart[::-1])
+    edge = base + width_um / 2
+    highest = max(_highest(right, edge, right.least), _highest(left, edge[::-1], left.least))
+    ways = [_steps(right, edge, highest), _steps(left, edge[::-1], highest)]
+    # What moves to the left was mirrored.
+    wire, y, start, end = ways[1]
+    ways[1] = len(from_um) - 1 - wire, y, -start, -end
+    wire, y, start, end = (np.concatenate(parts) for parts in zip(*ways, strict=True))
+    order = np.lexsort((y, wire))
+    wire, y = wire[order], np.round(base + y[order], 6)
+    top = np.zeros(len(from_um))
+    np.maximum.at(top, wire, y + width_um[wire] / 2)
+    return Jogs(wire, y, np.round(start[order], 6), np.round(end[order], 6), np.round(top, 6))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """Wires that move to the right, where `moves`; others keep out of their way.
+
+    `past_um`: the least distance of every wire from the first one. A wire climbs over those up
+    to `last`. `least`, `single`: how much, with doglegs and with a step; a `chain` of wires that
+    meet takes the one or the other.
+    """
+
+    from_um: Real
+    to_um: Real
+    moves: Bools
+    past_um: Real
+    last: Ints
+    least: Real
+    single: Real
+    chain: Ints
+
+
+def _rightwards(from_um: Real, to_um: Real, apart_um: Real) -> _Way:
+    past = np.concatenate([[0.0], np.cumsum(apart_um)])
+    own = np.arange(len(from_um))
+    # Moved along to this wire, the first rise of wire k lies before this one's end.
+    last = np.searchsorted(from_um - past, to_um - past - SAME_UM, side="left") - 1
+    moves = to_um > from_um + SAME_UM
+    last = np.where(moves, np.maximum(last, own), own)
+    meets = moves[:-1] & (last[:-1] > own[:-1])
+    chain = np.concatenate([[0], np.cumsum(~meets)])
+    ends = np.searchsorted(chain, chain, side="right") - 1
+    return _Way(from_um, to_um, moves, past, last, past[last] - past, past[ends] - past, chain)
+
+
+def _highest(way: _Way, edge_um: Real, climb_um: Real) -> float:
+    return float((edge_um + climb_um)[way.moves].max(initial=0.0))
+
+
+def _steps(way: _Way, edge_um: Real, highest_um: float) -> tuple[Ints, Real, Real, Real]:
+    """(wire, climb, from, to) of every step."""
+    tall = np.zeros(int(way.chain[-1]) + 1)
+    np.maximum.at(tall, way.chain, edge_um + way.single)
+    one = tall[way.chain] <= highest_um + SAME_UM
+    straight = np.flatnonzero(way.moves & one)
+    bent = np.flatnonzero(way.moves & ~one)
+    count = way.last[bent] + 1 - bent
+    wire = np.repeat(bent, count)
+    met = wire + np.arange(len(wire)) - np.repeat(np.cumsum(count) - count, count)
+    rise = np.append(way.from_um - way.past_um, np.inf)
+    start = rise[met] + way.past_um[wire]
+    end = np.minimum(rise[met + 1] + way.past_um[wire], way.to_um[wire])
+    there = end - start > SAME_UM
+    climb = (way.past_um[met] - way.past_um[wire])[there]
+    return (
+        np.concatenate([straight, wire[there]]),
+        np.concatenate([way.single[straight], climb]),
+        np.concatenate([way.from_um[straight], start[there]]),
+        np.concatenate([way.to_um[straight], end[there]]),
+    )
