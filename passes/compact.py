@@ -7,7 +7,8 @@ All exact, in the balanced gauge (M(theta) is [[s, c], [c, -s]] for phi = 0; see
 - MZIs that no light reaches, or whose light nobody looks at, go.
 - MZIs move to other columns, past those that they do not touch: as early or as late as can be, or
   crossings in columns of their own, which are short. The layout's lengths say what is best.
-- Where most MZIs are crossings the mesh is laid out anew (see `untangle`).
+- Where most MZIs are crossings the mesh is laid out anew (see `untangle`); where no attenuator is
+  between, U's MZIs go to V for it.
 Columns without theta, or without phi, are short by themselves (tech.geometry.plan_columns).
 """
 
@@ -24,6 +25,7 @@ from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.kernels.gauge import column_slices
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
+from onnx2mzi.passes.laying import Lengths
 from onnx2mzi.passes.trim import with_trims_again
 from onnx2mzi.passes.untangle import untangled
 from onnx2mzi.physics.arrays import wrapped
@@ -34,6 +36,7 @@ from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.tilework import with_tiles
 from onnx2mzi.tech import Technology
+from onnx2mzi.tech.geometry import cells, heated_um
 
 # Of more tiles each is searched for less.
 MANY_TILES = 50
@@ -209,7 +212,12 @@ def sorted_out(mesh: BalancedMesh) -> Ints:
         at += 1
 
 
-SCHEDULES: tuple[Schedule, ...] = (earliest, latest, sorted_out)
+def as_it_is(mesh: BalancedMesh) -> Ints:
+    """The columns that the MZIs have, none of them empty."""
+    return np.unique(mesh.column, return_inverse=True)[1].astype(np.int64)
+
+
+SCHEDULES: tuple[Schedule, ...] = (earliest, latest, sorted_out, as_it_is)
 
 
 def scheduled(mesh: BalancedMesh, column: Ints) -> BalancedMesh:
@@ -251,9 +259,18 @@ def compact_tile(
     if same and _dense(v) and _dense(u):
         return tile
     whole = replace(whole, v=v, u=u)
-    anew = untangled(whole, effort=effort)
+    anew = untangled(whole, lengths=lengths_of(technology), effort=effort, merge=True)
     made = [_shortest(one, rules, technology) for one in (whole, anew) if one is not None]
     return min((tile, *made), key=lambda one: _cost(one, technology))
+
+
+def lengths_of(technology: Technology) -> Lengths:
+    """What columns take in which phis are fixed lengths, without wires."""
+    sizes = cells(technology)
+    return Lengths(
+        crossing_um=sizes.crossing_um + sizes.trim_um,
+        theta_um=2 * sizes.stage_um + heated_um(technology) + sizes.trim_um,
+    )
 
 
 def _dense(mesh: BalancedMesh) -> bool:

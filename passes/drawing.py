@@ -83,7 +83,7 @@ def drawn_tile(
     V's output phases and the attenuators' go into U's phi; U's are read electronically, or
     become `out` shifters where detection does not allow that.
     """
-    tile = _without_real_signs(tile)
+    tile = without_real_signs(tile)
     channels = len(tile.amplitude)
     v = realise(
         tile.v,
@@ -110,7 +110,7 @@ def drawn_tile(
     return _assembled(tile, v, sigma, u, rules)
 
 
-def _without_real_signs(tile: BalancedTile) -> BalancedTile:
+def without_real_signs(tile: BalancedTile) -> BalancedTile:
     """Signs behind a real V go through U, so that a real tile stays one when read back."""
     if not (tile.u.is_real and tile.v.is_real):
         return tile

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from onnx2mzi.kernels import BalancedMesh, build
 from onnx2mzi.passes.drawing import BalancedTile
-from onnx2mzi.passes.untangle import Rotation, depth, laid, meshed, sequenced, untangled
+from onnx2mzi.passes.laying import Lengths, Pair, Policy, laid, tails
+from onnx2mzi.passes.untangle import Rotation, meshed, sequenced, untangled
+
+LENGTHS = Lengths(crossing_um=1.0, theta_um=5.0)
 
 
 def sparse(ports: int, columns: int, heaters: int, seed: int) -> BalancedMesh:
@@ -110,16 +113,44 @@ def test_phases_stand_in_the_way() -> None:
 def test_every_order_of_guides_gives_the_same_rotations() -> None:
     mesh = sparse(4, 4, 3, 3)
     found = sequenced(mesh)
+    pairs = [Pair(x.a, x.b) for x in found.rotations]
     wanted = build(mesh).real
     for order in permutations(range(4)):
-        made = laid(found.rotations, order)
+        made = laid(pairs, order, LENGTHS, Policy(), 1e9)
+        assert made is not None
         back = [found.end[k] for k in made.order]
-        again = build(meshed(made.places, mesh.out[back].tolist())).real
-        assert np.abs(again - wanted[np.ix_(back, order)]).max() < 1e-12
-        assert depth(made.places, 4) == meshed(made.places, [0.0] * 4).columns
+        again = meshed(made.columns, found.rotations, order, mesh.out[back])
+        assert np.abs(build(again).real - wanted[np.ix_(back, order)]).max() < 1e-12
+        assert again.columns == len(made.columns)
+        thetas = sum(any(k >= 0 for _, k in column) for column in made.columns)
+        assert made.length_um == 5 * thetas + len(made.columns) - thetas
+        assert thetas >= max(tails(pairs))
+        assert laid(pairs, order, LENGTHS, Policy(), made.length_um - 0.5) is None
 
 
 def test_a_rotation_below_turns_its_sign() -> None:
-    (up,) = laid([Rotation(0, 1, 0.5)], [0, 1]).places
-    (down,) = laid([Rotation(0, 1, 0.5)], [1, 0]).places
-    assert (up, down) == ((0, 0.5), (0, -0.5))
+    rotation = Rotation(0, 1, 0.5)
+    for order, theta in (([0, 1], 0.5), ([1, 0], -0.5)):
+        assert meshed([((0, 0),)], [rotation], order, [0.0, 0.0]).theta.tolist() == [theta]
+
+
+def test_rotations_share_columns_of_thetas() -> None:
+    """Of two chains the short one waits for the other: as many columns as the long one has."""
+    pairs = [Pair(0, 1), Pair(1, 2), Pair(0, 1), Pair(5, 6), Pair(6, 7)]
+    made = laid(pairs, range(8), LENGTHS, Policy(), 1e9)
+    assert made is not None
+    assert sum(any(k >= 0 for _, k in column) for column in made.columns) == 3
+
+
+def test_what_is_merged_is_one_mesh() -> None:
+    """Without attenuators rotations of U are V's; a dark channel is none."""
+    before = replace(tile(8, 8, 8, 2, 4), amplitude=np.ones(8), taps=np.zeros(8, np.uint8))
+    plain, merged = untangled(before), untangled(before, merge=True)
+    assert plain is not None and merged is not None
+    assert plain.u.count and not merged.u.count
+    assert np.abs(matrix(merged, 8, 8) - matrix(before, 8, 8)).max() < 1e-12
+    dark = replace(before, amplitude=np.array([1.0, 0.5, 0, 0.7, 0.7, 0.7, 0.7, 0.7]))
+    found = untangled(dark, merge=True)
+    assert found is not None
+    assert len(found.amplitude) == 7
+    assert np.abs(matrix(found, 8, 8) - matrix(dark, 8, 8)).max() < 1e-12
