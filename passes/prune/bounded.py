@@ -19,6 +19,7 @@ from onnx2mzi.passes.prune.thetas import RealTile, gradient, slopes
 from onnx2mzi.passes.prune.thin import Metric, Thinned, goals, linearised
 from onnx2mzi.passes.prune.thinning import real_tile, sheet_matrix
 from onnx2mzi.passes.prune.weights import truncated_tiles
+from onnx2mzi.passes.prune.whole import LARGE, thinned_together, widest
 from onnx2mzi.physics.arrays import Matrix, Real
 
 # The share of the bound for singular values; with 0 and 0.6 more phases are left.
@@ -43,8 +44,19 @@ def nearest_thinned(
     allowed = (limit * float(np.linalg.norm(w))) ** 2
     cut, _ = truncated_tiles(w, allowed=FIRST * allowed, ports=ports)
     (start,) = sheets(cut, rank=min(w.shape), ports=ports, direct=True)
-    found = thinned_within(start, w, allowed=allowed, done=progress)
-    return found if np.linalg.norm(sheet_matrix(found, w.dtype) - w) ** 2 <= allowed else None
+
+    def kept(sheet: Sheet) -> bool:
+        return bool(np.linalg.norm(sheet_matrix(sheet, w.dtype) - w) ** 2 <= allowed)
+
+    if widest([[start]]) > LARGE:
+        plain = (np.eye(w.shape[0]), np.eye(w.shape[1]))
+        (layer,) = thinned_together(
+            [(start,)], [[plain]], [1.0], most=0, good=lambda f: kept(f[0][0]), tell=progress
+        )
+        found = layer[0]
+    else:
+        found = thinned_within(start, w, allowed=allowed, done=progress)
+    return found if kept(found) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,11 +10,12 @@ from onnx2mzi.emulate.network import Network, Outputs
 from onnx2mzi.passes.prune.judge import changed_steady, margin_used, relative
 from onnx2mzi.passes.prune.links import readers
 from onnx2mzi.passes.prune.lowrank import factors, spectrum
-from onnx2mzi.passes.prune.moments import moment, plain
+from onnx2mzi.passes.prune.moments import energy, moment, plain
 from onnx2mzi.passes.prune.plan import Cache, Prunable, matrices, prunable, shape_kept
 from onnx2mzi.passes.prune.search import Waypoint, deepest, descend
 from onnx2mzi.passes.prune.split import Sheet, sheets, sheets_phases
-from onnx2mzi.passes.prune.thinning import product, thinned_layer
+from onnx2mzi.passes.prune.thinning import metrics, product, thinned_layer
+from onnx2mzi.passes.prune.whole import LARGE, thinned_together, widest
 from onnx2mzi.physics.arrays import Matrix
 
 # The way down ends where the fitting data are this many limits away; nothing was ever accepted
@@ -25,6 +26,8 @@ FAR = 20.0
 # up the rest), and if the tiles of all tries together are no more than `SMALL` from others too.
 STARTS = (0.5, 0.25, 1.0)
 SMALL = 16
+# `LARGE` tiles are thinned all together, from the plan that uses up this share of the limit.
+LARGE_START = 0.65
 # Error at which layers are compared, as a share of the power of a layer's outputs.
 PROBE = 1e-2
 # Price of an error that moves a layer's outputs by all their power, log10 of phases, and how
@@ -120,6 +123,11 @@ def fit(
         if start is None:
             continue
         whole = search.sheets(start)
+        if goal.most_tiles and widest(whole) > LARGE:
+            start = search.start(LARGE_START) or start
+            together = search.thinned_together(search.sheets(start))
+            best = min(best, together, key=search.cost)
+            break
         tiles = sum(len(sheet.tiles) for layer in whole for sheet in layer)
         spent += tiles
         if tiles > goal.most_tiles or (share != STARTS[0] and spent > SMALL):
@@ -220,6 +228,23 @@ class Search:
             if fits:
                 best = found
         return best
+
+    def thinned_together(self, whole: list[tuple[Sheet, ...]]) -> list[tuple[Sheet, ...]]:
+        """The sheets with tiles of any size thinned as far as the goal allows, on one way down."""
+        most = self.goal.most_phases
+        accepted = acceptable(self.network, self.goal.limit)
+        pairs = list(zip(self.layers, whole, strict=True))
+        return thinned_together(
+            whole,
+            [metrics(layer.weight, parts, layer.moment) for layer, parts in pairs],
+            [
+                weight / max(float(energy(layer.weight, layer.moment).sum()), 1e-300)
+                for layer, weight in zip(self.layers, self.weights(), strict=True)
+            ],
+            most=most or 0.0,
+            good=lambda found: most is not None or accepted(self.products(found)),
+            tell=lambda done, total: self.progress("prune: single phases", done, total),
+        )
 
     def cost(self, found: Sequence[Sequence[Sheet]]) -> float:
         """Phases, or if these are given how far the network is from the original."""

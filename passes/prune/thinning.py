@@ -44,6 +44,19 @@ def product(sheets: Sequence[Sheet], dtype: np.dtype[np.generic]) -> Matrix:
     return total
 
 
+def metrics(weight: Matrix, sheets: Sequence[Sheet], moment: Matrix) -> list[tuple[Real, Real]]:
+    """(P, C) of every sheet: on its right the moment of the light that reaches it, on its left
+    what the sheets behind it make of an error."""
+    found = []
+    for at, sheet in enumerate(sheets):
+        before = product(sheets[:at], weight.dtype) if at else np.eye(weight.shape[1])
+        behind = product(sheets[at + 1 :], weight.dtype) if sheets[at + 1 :] else None
+        p = np.eye(sheet.rows) if behind is None else dagger(behind) @ behind
+        c = before @ moment @ dagger(before)
+        found.append((p.real, c.real))
+    return found
+
+
 def thinned_layer(
     weight: Matrix,
     sheets: Sequence[Sheet],
@@ -63,11 +76,8 @@ def thinned_layer(
     rate = price / max(float(energy(weight, moment).sum()), np.finfo(float).tiny)
     found: list[Sheet] = []
     for at, sheet in enumerate(sheets):
-        before = product(found, weight.dtype) if found else np.eye(weight.shape[1])
-        behind = product(sheets[at + 1 :], weight.dtype) if sheets[at + 1 :] else None
-        p = np.eye(sheet.rows) if behind is None else dagger(behind) @ behind
-        c = before @ moment @ dagger(before)
-        found.append(thinned_sheet(sheet, p.real, c.real, rate, done))
+        p, c = metrics(weight, [*found, *sheets[at:]], moment)[at]
+        found.append(thinned_sheet(sheet, p, c, rate, done))
     return tuple(found)
 
 
