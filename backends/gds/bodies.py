@@ -9,6 +9,7 @@ import gdstk
 import numpy as np
 
 from onnx2mzi.backends.gds.cells import CellBook
+from onnx2mzi.backends.gds.fixed import without_square
 from onnx2mzi.backends.gds.guides import drawn
 from onnx2mzi.backends.gds.klayout import klayout_module
 from onnx2mzi.tech import Technology
@@ -54,6 +55,12 @@ class Bodies:
         db = klayout_module("db")
         technology = self.technology
         book = CellBook(drawn(technology))
+        fixed = technology.fixed_cells.get(kind)
+        if fixed is not None and not fixed.guided:
+            x0, y0, x1, y1 = fixed.box_um
+            layer, datatype = technology.layers.core
+            box = gdstk.rectangle((x0, y0), (x1, y1), layer=layer, datatype=datatype)
+            book.foreign[fixed.cell].add(box)
         if kind is Kind.CROSSING:
             cell = gdstk.Cell("body")
             cell.add(gdstk.Reference(book.crossing()))
@@ -64,15 +71,19 @@ class Bodies:
             for sign in (1, -1):
                 along, across = np.array([(-end, -end), (end, end)]), np.array([-half, half])
                 strip = np.concatenate([along + across, (along - across)[::-1]]) * (1, sign)
-                cell.add(gdstk.Polygon(strip, layer=layer, datatype=datatype))  # type: ignore[arg-type]
-            box = ((-reach, -reach), (reach, reach))
+                pieces = [strip]
+                if technology.crossing.fixed is not None:
+                    pieces = without_square(strip, (0.0, 0.0), technology.crossing.length_um)
+                for piece in pieces:
+                    cell.add(gdstk.Polygon(piece.tolist(), layer=layer, datatype=datatype))
+            frame = ((-reach, -reach), (reach, reach))
         else:
             cell = book.coupler() if kind is Kind.COUPLER else book.heater()
             layer, datatype = getattr(technology.markers, kind)
             (mark,) = cell.get_polygons(layer=layer, datatype=datatype)
-            box = mark.bounding_box()
+            frame = mark.bounding_box()
         layer, datatype = technology.layers.core
-        (left, low), (right, high) = box
+        (left, low), (right, high) = frame
         made = db.Region()
         for polygon in cell.get_polygons(layer=layer, datatype=datatype):
             points = [db.DPoint(x - left, y - low) for x, y in np.asarray(polygon.points).tolist()]

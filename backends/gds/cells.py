@@ -12,7 +12,17 @@ from enum import Enum
 import gdstk
 import numpy as np
 
-from onnx2mzi.backends.gds.curves import FINE_STEP_RAD, bumped, chain, ribbon, rising, straight
+from onnx2mzi.backends.gds.curves import (
+    FINE_STEP_RAD,
+    bumped,
+    chain,
+    moved,
+    ribbon,
+    rising,
+    straight,
+)
+from onnx2mzi.backends.gds.devices import draw_coupler, draw_crossing, draw_heater, draw_pad
+from onnx2mzi.backends.gds.fixed import foreign_cells, without_square
 from onnx2mzi.backends.gds.guides import (
     Drawn,
     attenuator,
@@ -21,9 +31,9 @@ from onnx2mzi.backends.gds.guides import (
     removed_attenuator,
     stage_arm,
 )
+from onnx2mzi.backends.gds.shapes import box, label, polygon
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.shifter import Drive, pass_phase_rad
-from onnx2mzi.tech import CouplerKind, Layer
 from onnx2mzi.tech.bends import bumps, s_bend
 from onnx2mzi.tech.geometry import heated_um, on_grid
 from onnx2mzi.tech.paths import phase_length_um
@@ -31,8 +41,6 @@ from onnx2mzi.tech.paths import phase_length_um
 PIN_LENGTH_UM = 0.1
 # Fixed phases are drawn in these steps: 0.25 nm is 2 mrad.
 LENGTH_STEP_UM = 0.00025
-# Openings and vias keep this part of a pad's side as rim.
-PAD_RIM = 0.05
 
 
 class Fill(Enum):
@@ -66,6 +74,10 @@ class CellBook:
     made: dict[str, gdstk.Cell] = field(default_factory=dict)
     drawn: dict[bytes, gdstk.Cell] = field(default_factory=dict)
     lengths: dict[float, dict[int, gdstk.Cell]] = field(default_factory=dict)
+    foreign: dict[str, gdstk.Cell] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.foreign.update(foreign_cells(self.chip.technology))
 
     def distinct(self, name: str, *content: bytes) -> tuple[gdstk.Cell, bool]:
         """The cell with all of this in it, whatever its name, and whether it has to be drawn.
@@ -75,7 +87,7 @@ class CellBook:
         key = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in content)).digest()
         if key in self.drawn:
             return self.drawn[key], False
-        self.drawn[key] = gdstk.Cell(name)
+        self.drawn[key] = gdstk.Cell(self._free(name))
         return self.drawn[key], True
 
     # ---- small things -----------------------------------------------------------------------
@@ -84,15 +96,22 @@ class CellBook:
         """The cell of that name, and whether it is new and has to be filled."""
         if name in self.made:
             return self.made[name], False
-        cell = gdstk.Cell(name)
+        cell = gdstk.Cell(self._free(name))
         self.made[name] = cell
         return cell, True
+
+    def _free(self, name: str) -> str:
+        """Cells of the foundry keep their names; some programs take `a` and `A` for one."""
+        taken = {other.lower() for other in self.foreign}
+        while name.lower() in taken:
+            name += "_"
+        return name
 
     def guide(self, cell: gdstk.Cell, line: Real, at: tuple[float, float] = (0.0, 0.0)) -> None:
         """Draw a guide along a centreline."""
         if len(line) > 1:
-            polygon = ribbon(line, self.chip.technology.guide.width_um) + at
-            cell.add(_polygon(polygon, self.chip.technology.layers.core))
+            outline = ribbon(line, self.chip.technology.guide.width_um) + at
+            cell.add(polygon(outline, self.chip.technology.layers.core))
 
     def lengthened(self, section_um: float, steps: int) -> gdstk.Cell:
         """A guide of `section_um` that is `steps` of `LENGTH_STEP_UM` longer, through one bump."""
@@ -124,8 +143,8 @@ class CellBook:
     def pin(self, cell: gdstk.Cell, name: str, x: float, y: float) -> None:
         """An optical pin: a box as wide as the guide, and its name."""
         markers, half = self.chip.technology.markers, self.chip.technology.guide.width_um / 2
-        _box(cell, x - PIN_LENGTH_UM / 2, y - half, x + PIN_LENGTH_UM / 2, y + half, markers.pin)
-        cell.add(_label(name, x, y, markers.pin))
+        box(cell, x - PIN_LENGTH_UM / 2, y - half, x + PIN_LENGTH_UM / 2, y + half, markers.pin)
+        cell.add(label(name, x, y, markers.pin))
 
     def guide_rows(self, length_um: float) -> gdstk.Cell:
         """A straight, for arrays of rows."""
@@ -145,7 +164,7 @@ class CellBook:
             )
             thin = min(wide, tech.rules.core_width_um / 2)
             points = [(0, wide), (length, thin), (length, -thin), (0, -wide)]
-            cell.add(_polygon(np.array(points), tech.layers.core))
+            cell.add(polygon(np.array(points), tech.layers.core))
         return cell
 
     # ---- devices ----------------------------------------------------------------------------
@@ -153,77 +172,29 @@ class CellBook:
     def coupler(self) -> gdstk.Cell:
         """The 50:50 coupler, its pins at x = 0 and its length, at +-port_gap/2."""
         cell, new = self._new("COUPLER")
-        if not new:
-            return cell
-        tech = self.chip.technology
-        coupler, core, half = tech.coupler, tech.layers.core, tech.guide.width_um / 2
-        length, taper, gap = coupler.length_um, coupler.taper_length_um, coupler.port_gap_um / 2
-        if coupler.kind is CouplerKind.DIRECTIONAL:
-            for y in (gap, -gap):
-                _box(cell, 0, y - half, length, y + half, core)
-            reach = gap + half
-        else:
-            reach, wide = coupler.body_width_um / 2, coupler.taper_width_um / 2
-            _box(cell, taper, -reach, length - taper, reach, core)
-            for y in (gap, -gap):
-                for thin_x, wide_x in ((0.0, taper), (length, length - taper)):
-                    points = [(thin_x, y - half), (wide_x, y - wide)]
-                    points += [(wide_x, y + wide), (thin_x, y + half)]
-                    cell.add(_polygon(np.array(points), core))
-        _box(cell, 0, -reach, length, reach, tech.markers.coupler)
-        for name, x, y in (("i0", 0, gap), ("i1", 0, -gap), ("o0", length, gap)):
-            self.pin(cell, name, x, y)
-        self.pin(cell, "o1", length, -gap)
+        if new:
+            draw_coupler(cell, self.chip.technology, self.foreign)
+            coupler = self.chip.technology.coupler
+            length, gap = coupler.length_um, coupler.port_gap_um / 2
+            for name, x, y in (("i0", 0, gap), ("i1", 0, -gap), ("o0", length, gap)):
+                self.pin(cell, name, x, y)
+            self.pin(cell, "o1", length, -gap)
         return cell
 
     def pad(self, width_um: float, height_um: float) -> gdstk.Cell:
         """A pad with its lower left corner at the origin."""
         cell, new = self._new(f"PAD_{_nm(width_um)}_{_nm(height_um)}")
-        if not new:
-            return cell
-        tech = self.chip.technology
-        layers, rim = tech.layers, round(PAD_RIM * tech.pads.size_um, 2)
-        outer = (0.0, 0.0, width_um, height_um)
-        inner = (rim, rim, width_um - rim, height_um - rim)
-        _box(cell, *outer, layers.metal)
-        _box(cell, *outer, tech.markers.pin_metal)
-        if layers.metal2 is not None and layers.via is not None:
-            _box(cell, *outer, layers.metal2)
-            _box(cell, *inner, layers.via)
-        if layers.pad_open is not None:
-            _box(cell, *inner, layers.pad_open)
+        if new:
+            draw_pad(cell, self.chip.technology, self.foreign, width_um, height_um)
         return cell
 
     def heater(self) -> gdstk.Cell:
         """A heated guide: filament, and at each end a contact of heater and metal."""
         cell, new = self._new("HEATER")
-        if not new:
-            return cell
-        tech = self.chip.technology
-        heater, layers, markers = tech.heater, tech.layers, tech.markers
-        length = heated_um(tech)
-        contact, half = heater.contact_length_um, heater.contact_width_um / 2
-        self.guide(cell, straight(length))
-        thin = heater.width_um / 2
-        _box(cell, contact, -thin, length - contact, thin, layers.heater)
-        for name, start in (("p", 0.0), ("n", length - contact)):
-            _box(cell, start, -half, start + contact, half, layers.heater)
-            _box(cell, start, -half, start + contact, half, layers.metal)
-            if layers.contact is not None:
-                rim = min(heater.contact_length_um, heater.contact_width_um) / 5
-                _box(
-                    cell,
-                    start + rim,
-                    rim - half,
-                    start + contact - rim,
-                    half - rim,
-                    layers.contact,
-                )
-            _box(cell, start, -half, start + contact, half, markers.pin_metal)
-            cell.add(_label(name, start + contact / 2, 0.0, markers.pin_metal))
-        _box(cell, 0, -half, length, half, markers.heater)
-        self.pin(cell, "i", 0.0, 0.0)
-        self.pin(cell, "o", length, 0.0)
+        if new:
+            draw_heater(cell, self.chip.technology, self.foreign)
+            self.pin(cell, "i", 0.0, 0.0)
+            self.pin(cell, "o", heated_um(self.chip.technology), 0.0)
         return cell
 
     def stage(self) -> gdstk.Cell:
@@ -269,7 +240,7 @@ class CellBook:
         ):
             self.pin(cell, name, x, y)
         half = pitch / 2
-        _box(cell, 0.0, -pitch - half, width, half, self.chip.technology.markers.device)
+        box(cell, 0.0, -pitch - half, width, half, self.chip.technology.markers.device)
         return cell
 
     def _bodies_um(self, crosses: bool) -> float:
@@ -286,32 +257,24 @@ class CellBook:
     def _crossing(self, cell: gdstk.Cell, key: MziKey) -> None:
         tech, pitch = self.chip.technology, self.chip.sizes.pitch_um
         line, meeting = crossing(self.chip, crosses=key.crosses, theta_um=key.theta_um)
-        self.guide(cell, line, (key.phi_um, 0.0))
-        self.guide(cell, line * (1, -1), (key.phi_um, -pitch))
         centre = (key.phi_um + meeting, -pitch / 2)
+        for along, y in ((line, 0.0), (line * (1, -1), -pitch)):
+            if tech.crossing.fixed is None:
+                self.guide(cell, along, (key.phi_um, y))
+                continue
+            outline = moved(ribbon(along, tech.guide.width_um), key.phi_um, y)
+            for piece in without_square(outline, centre, tech.crossing.length_um):
+                cell.add(polygon(piece, tech.layers.core))
         cell.add(gdstk.Reference(self.crossing(), centre))
         reach = on_grid(tech.crossing.length_um / 2, tech.grid_um)
         x, y = centre
-        _box(cell, x - reach, y - reach, x + reach, y + reach, tech.markers.crossing)
+        box(cell, x - reach, y - reach, x + reach, y + reach, tech.markers.crossing)
 
     def crossing(self) -> gdstk.Cell:
         """Two guides that meet at 90 degrees, both at 45 degrees to x, widened where they meet."""
         cell, new = self._new("CROSSING")
         if new:
-            tech = self.chip.technology
-            half, waist = tech.guide.width_um / 2, tech.crossing.waist_um / 2
-            end = tech.crossing.length_um / 2
-            along = np.array([-end, -end / 2, 0.0, end / 2, end])
-            wide = np.array(
-                [half, waist - (waist - half) / 5, waist, waist - (waist - half) / 5, half]
-            )
-            outline = np.concatenate(
-                [np.stack([along, wide], -1), np.stack([along, -wide], -1)[::-1]]
-            )
-            turn = np.sqrt(0.5)
-            for sign in (1, -1):
-                rotated = outline @ np.array([[turn, sign * turn], [-sign * turn, turn]])
-                cell.add(_polygon(rotated, tech.layers.core))
+            draw_crossing(cell, self.chip.technology, self.foreign)
         return cell
 
     def passing(self, *, crosses: bool, phi_um: float, theta_um: float, drive: Drive) -> gdstk.Cell:
@@ -387,16 +350,3 @@ def repeated(places_um: Real) -> gdstk.Repetition:
 def _nm(length_um: float) -> str:
     """A length as part of a cell's name: in whole nm."""
     return str(round(length_um * 1000))
-
-
-def _box(cell: gdstk.Cell, x0: float, y0: float, x1: float, y1: float, layer: Layer) -> None:
-    cell.add(gdstk.rectangle((x0, y0), (x1, y1), layer=layer[0], datatype=layer[1]))
-
-
-def _polygon(points: Real, layer: Layer) -> gdstk.Polygon:
-    # gdstk takes arrays, whatever its type hints say.
-    return gdstk.Polygon(points, layer=layer[0], datatype=layer[1])  # type: ignore[arg-type]
-
-
-def _label(text: str, x: float, y: float, layer: Layer) -> gdstk.Label:
-    return gdstk.Label(text, (x, y), layer=layer[0], texttype=layer[1])

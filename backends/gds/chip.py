@@ -96,6 +96,7 @@ def draw_chip(
         *tiles,
         *book.drawn.values(),
         *[cell for cell in book.made.values() if cell.name in used],
+        *[cell for cell in book.foreign.values() if cell.name in used],
     )
     return library
 

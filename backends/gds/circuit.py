@@ -31,7 +31,8 @@ def circuit_transfer(
     """
     per_um = 2 * np.pi / technology.guide_wavelength_um
     half = coupler() * np.exp(1j * per_um * technology.coupler.path_um)
-    crossed = np.exp(1j * per_um * 2 * sqrt(2) * crossing_reach_um(technology))
+    through_um = 2 * sqrt(2) * crossing_reach_um(technology) + technology.crossing.extra_um
+    crossed = np.exp(1j * per_um * through_um)
     section = heated_um(technology)
     dark = np.zeros(len(inputs), np.complex128)
     light = dict(zip(inputs, np.eye(len(inputs), dtype=np.complex128), strict=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
-from onnx2mzi.backends.gds.units import Check, uncovered, units
+from onnx2mzi.backends.gds.units import Check, outside, uncovered, units
 from onnx2mzi.tech import Layer, Technology
 
 # Slanted guides are rounded to the grid: both sides move by up to a step.
@@ -46,6 +46,7 @@ def check_rules(path: Path, technology: Technology, report: Path | None = None) 
 
     Width and space of core, heater and metal, overlap of heater and metal, metal and core
     within the outline, the grid, and, where the file has pins, every pin within a guide.
+    What lies within a fixed cell is the foundry's, and not looked at.
     """
     rdb = klayout_module("rdb")
     layout = read_layout(path)
@@ -54,11 +55,13 @@ def check_rules(path: Path, technology: Technology, report: Path | None = None) 
     cell = database.create_cell(layout.top_cell().name)
     counts: dict[str, int] = {}
     first: dict[str, tuple[float, float]] = {}
-    for rule in _rules(layout, technology):
+    fixed = _mark_fixed(layout, technology)
+    for rule in _rules(layout, technology, fixed):
         category = database.create_category(rule.name)
         category.description = rule.text
         counts[rule.name] = 0
-        for shape in rule.broken().each():
+        broken = outside(layout.top_cell(), rule.broken(), fixed)
+        for shape in broken.each():
             place = shape.to_dtype(layout.dbu)
             database.create_item(cell, category).add_value(place)
             centre = place.bbox().center()
@@ -69,7 +72,21 @@ def check_rules(path: Path, technology: Technology, report: Path | None = None) 
     return Violations(counts, first)
 
 
-def _rules(layout: Any, technology: Technology) -> Iterator[Rule]:
+def _mark_fixed(layout: Any, technology: Technology) -> int | None:
+    """A layer with a box over every fixed cell; slanted sides reach a step beyond themselves."""
+    db = klayout_module("db")
+    there = [layout.cell(fixed.cell) for fixed in technology.fixed_cells.values()]
+    if not any(there):
+        return None
+    index = int(layout.insert_layer(db.LayerInfo(1500, 0)))
+    for cell, fixed in zip(there, technology.fixed_cells.values(), strict=True):
+        if cell is not None:
+            box = db.DBox(*fixed.box_um).to_itype(layout.dbu)
+            cell.shapes(index).insert(box.enlarged(SLANT_STEPS, SLANT_STEPS))
+    return index
+
+
+def _rules(layout: Any, technology: Technology, fixed: int | None) -> Iterator[Rule]:
     db = klayout_module("db")
     top, layers, rules = layout.top_cell(), technology.layers, technology.rules
 
@@ -94,7 +111,7 @@ def _rules(layout: Any, technology: Technology) -> Iterator[Rule]:
     guides = raw(layers.core)
     pins &= db.Region(guides.bbox())
     reach_um = max(rules.core_width_um, rules.core_space_um)
-    parts = units(layout, layers.core, reach_um, pins)
+    parts = units(layout, layers.core, reach_um, pins, fixed)
 
     def core_check(check: Check) -> Any:
         return db.EdgePairs() if parts.keep(check) else check(core())

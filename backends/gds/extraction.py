@@ -88,6 +88,7 @@ def extract(path: Path, technology: Technology) -> Extracted:
     db = klayout_module("db")
     layout = read_layout(path)
     top = layout.top_cell()
+    boxes = _boxes_of_fixed(db, layout, technology)
     # One flat cell is faster than a hierarchy whose every wire is at the top.
     top.flatten(True)
     l2n = db.LayoutToNetlist(db.RecursiveShapeIterator(layout, top, []))
@@ -104,9 +105,14 @@ def extract(path: Path, technology: Technology) -> Extracted:
     marks = {kind: polygons(getattr(markers, kind), f"mark_{kind}") for kind in Kind}
     marked = marks[Kind.COUPLER] + marks[Kind.HEATER] + marks[Kind.CROSSING]
     guides, inside = core - marked, core & marked
+    if boxes is not None:
+        inside = (core + l2n.make_polygon_layer(boxes, "boxes")) & marked
     if technology.edge.drawn:
         guides -= polygons(technology.edge.marker, "mark_edge")
     contacts = heater & metal
+    if technology.heater.fixed is not None:
+        # A box in a heater's place has neither; the wires reach over its contacts.
+        contacts = metal & polygons(markers.pin_metal, "pin_metal") & marks[Kind.HEATER]
     reach = round(REACH_UM / layout.dbu)
     crossing = marks[Kind.CROSSING]
     beside = guides & (crossing.sized(reach) - crossing)
@@ -143,6 +149,20 @@ def extract(path: Path, technology: Technology) -> Extracted:
     if not technology.edge.drawn:
         return found
     return replace(found, edges=tuple(_edges(l2n, layout, guides, technology)))
+
+
+def _boxes_of_fixed(db: Any, layout: Any, technology: Technology) -> int | None:
+    """A layer with a box in every fixed cell without a guide of its own: they could be missed."""
+    index = None
+    for kind in Kind:
+        fixed = technology.fixed_cells.get(kind)
+        if fixed is None or fixed.guided:
+            continue
+        index = layout.layer(db.LayerInfo(1002, 0)) if index is None else index
+        cell = layout.cell(fixed.cell)
+        if cell is not None:
+            cell.shapes(index).insert(db.DBox(*fixed.box_um))
+    return index
 
 
 def _edges(l2n: Any, layout: Any, guides: Any, technology: Technology) -> Iterator[EdgeGuide]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import gdstk
 
 from onnx2mzi.backends.gds.chip import cell_name, draw_chip, free_name
+from onnx2mzi.backends.gds.fixed import strip_fixed
 from onnx2mzi.ir import Program
 from onnx2mzi.tech import Layer, Technology
 
@@ -46,8 +47,12 @@ def foundry_layers(technology: Technology) -> set[Layer]:
 
 def _strip_to_mask(library: gdstk.Library, technology: Technology, name: str) -> None:
     kept = foundry_layers(technology)
-    for cell in library.cells:
-        assert isinstance(cell, gdstk.Cell)
+    cells = [cell for cell in library.cells if isinstance(cell, gdstk.Cell)]
+    fixed, gone = strip_fixed(cells, technology, kept)
+    library.remove(*(cell for cell in cells if cell.name in gone))
+    for cell in cells:
+        if cell.name in fixed:
+            continue
         cell.filter(kept, False, polygons=True, paths=True, labels=False)
         cell.remove(*cell.labels)
     wanted = technology.die.top_cell.replace("{name}", cell_name(name))

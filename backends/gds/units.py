@@ -26,7 +26,8 @@ class Units:
     """A layer of a layout as units, and the windows where units come near each other.
 
     `cells` maps a cell to where it is placed; `loose` are shapes of larger cells; `windows` is a
-    region, and `near` what of the layer lies there and around.
+    region, and `near` what of the layer lies there and around. What lies within a box of the
+    layer `fixed` is not looked at.
     """
 
     layout: Any
@@ -35,16 +36,20 @@ class Units:
     loose: Any
     windows: Any
     near: Any
+    fixed: int | None
 
     def keep(self, check: Check) -> bool:
         """Whether a check of merged regions, which gives edge pairs, finds nothing anywhere."""
-        if not check(self.loose.merged()).is_empty():
+        top = self.layout.top_cell()
+        if not outside(top, check(self.loose.merged()), self.fixed).is_empty():
             return False
         for cell in self.cells:
-            if not check(self._shapes(cell)).is_empty():
+            found = check(self._shapes(cell))
+            if not outside(self.layout.cell(cell), found, self.fixed).is_empty():
                 return False
         # What was cut at a window's rim is none of the layer's.
-        return bool(check(self.near).extents(1).interacting(self.windows).is_empty())
+        found = outside(top, check(self.near), self.fixed)
+        return bool(found.extents(1).interacting(self.windows).is_empty())
 
     def _shapes(self, cell: int) -> Any:
         db = klayout_module("db")
@@ -52,10 +57,23 @@ class Units:
         return db.Region(shapes).merged()
 
 
-def units(layout: Any, layer: Layer, reach_um: float, others: Any) -> Units:
+def outside(cell: Any, found: Any, fixed: int | None) -> Any:
+    """What of edge pairs or of a region is not within a box that `cell` has on layer `fixed`."""
+    if fixed is None or found.is_empty():
+        return found
+    db = klayout_module("db")
+    shapes = found.polygons(1) if isinstance(found, db.EdgePairs) else found
+    shapes.merged_semantics = False
+    return shapes.not_inside(db.Region(cell.begin_shapes_rec(fixed)).merged())
+
+
+def units(
+    layout: Any, layer: Layer, reach_um: float, others: Any, fixed: int | None = None
+) -> Units:
     """The units of a layer, for rules that reach as far as `reach_um`.
 
-    `others` is a region in the neighbourhood of which `near` is complete as well.
+    `others` is a region in the neighbourhood of which `near` is complete as well; `fixed` a
+    layer of the layout with boxes in which nothing is looked at.
     """
     db = klayout_module("db")
     index, top = layout.layer(*layer), layout.top_cell()
@@ -75,7 +93,7 @@ def units(layout: Any, layer: Layer, reach_um: float, others: Any) -> Units:
     wide = (windows + others).sized(round(MARGIN_UM / layout.dbu)).merged()
     raw = db.Region(top.begin_shapes_rec(index))
     raw.merged_semantics = False
-    return Units(layout, index, cells, loose, windows, (raw & wide).merged())
+    return Units(layout, index, cells, loose, windows, (raw & wide).merged(), fixed)
 
 
 def uncovered(layout: Any, pins: Layer, core: Layer, shrink: int) -> Any:

@@ -112,17 +112,27 @@ def tech_command(arguments: argparse.Namespace) -> int:
         if arguments.json:
             import tomllib
 
-            tell_json(tomllib.loads(dump_technology(made)))
+            tell_json(tomllib.loads(dump_technology(made, data=False)))
         else:
-            print(dump_technology(made), end="")
+            print(dump_technology(made, data=False), end="")
         return 0
     if arguments.action == "check":
         from onnx2mzi.driver.heat import p_pi_note
 
-        note = p_pi_note(technology(arguments.name))
+        made = technology(arguments.name)
+        note = p_pi_note(made)
+        fixed = {
+            section: {"gds": cell.gds, "cell": cell.cell, "mask": str(cell.mask)}
+            for section, cell in made.fixed_cells.items()
+        }
         if arguments.json:
-            tell_json(note)
+            tell_json({**note, "fixed_cells": fixed})
         else:
+            for section, cell in fixed.items():
+                print(
+                    f"{note['technology']}: [{section}] is cell '{cell['cell']}' of {cell['gds']}, "
+                    f"its ports are sound; the mask has its {cell['mask']}"
+                )
             print(
                 f"{note['technology']}: P_pi {note['p_pi_mw']:g} mW, "
                 f"{note['p_pi_mw_derived']:.2f} mW from [thermal]: {note['note']}"

@@ -1,5 +1,6 @@
 """Numbers of foundries: `Technology`, its files, and the geometry that follows from it."""
 
+from onnx2mzi.tech.fixed import Layer
 from onnx2mzi.tech.loader import (
     DEFAULT_TECHNOLOGY,
     dump_technology,
@@ -11,7 +12,6 @@ from onnx2mzi.tech.technology import (
     CouplerKind,
     CrossKind,
     Detection,
-    Layer,
     PadStyle,
     Technology,
 )

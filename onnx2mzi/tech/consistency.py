@@ -96,6 +96,11 @@ def _currents(tech: Technology) -> Iterator[Inconsistency]:
 
 def _coupler(tech: Technology) -> Iterator[Inconsistency]:
     coupler, guide = tech.coupler, tech.guide
+    if coupler.kind is CouplerKind.CELL:
+        if coupler.fixed is None:
+            hint = "gds, cell and ports, or mmi or directional"
+            yield Inconsistency("coupler", "kind", "'cell' is a kind with 'gds' only", hint)
+        return
     directional = coupler.kind is CouplerKind.DIRECTIONAL
     width = guide.width_um if directional else coupler.taper_width_um
     if coupler.port_gap_um - width < tech.rules.core_space_um - 1e-9:

@@ -85,7 +85,8 @@ def row_pitch_um(technology: Technology) -> float:
     rules, heater, coupler = technology.rules, technology.heater, technology.coupler
     guide = technology.guide
     space = max(rules.metal_space_um, rules.heater_space_um)
-    contacts = 2 * (max(heater.contact_width_um, heater.width_um) + space)
+    high_um = 2 * heater.fixed.reach_um if heater.fixed else 0.0
+    contacts = 2 * (max(heater.contact_width_um, heater.width_um, high_um) + space)
     arcs = 2 * guide.bend_radius_um * (1 - sqrt(0.5))
     crossing = arcs + technology.crossing.length_um * sqrt(0.5)
     bodies = max(coupler.body_width_um, guide.width_um) + rules.guide_gap_um

@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.tech.consistency import inconsistencies
 from onnx2mzi.tech.edge import Edge
+from onnx2mzi.tech.fixed import DERIVED, KEYS, CellError, FixedCell, derived, given_keys
 from onnx2mzi.tech.technology import Technology
 
 DEFAULT_TECHNOLOGY = "cornerstone_si220"
@@ -43,7 +44,7 @@ def load_technology(name_or_path: str | Path) -> Technology:
             content = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"cannot be read: {error}", where=text) from error
-        return parse_technology(content, where=text)
+        return parse_technology(content, where=text, folder=path.parent)
     names = technology_names()
     guess = get_close_matches(text, names, n=1)
     meant = f"did you mean '{guess[0]}'? " if guess else ""
@@ -54,11 +55,12 @@ def load_technology(name_or_path: str | Path) -> Technology:
     )
 
 
-def parse_technology(text: str, *, where: str) -> Technology:
-    """The technology in a TOML text; `where` names the text in messages.
+def parse_technology(text: str, *, where: str, folder: Path | None = None) -> Technology:
+    """The technology in a TOML text; `where` names the text in messages, `folder` is where the
+    GDS files of its fixed cells are.
 
     Raises InputError: bad TOML, a missing or unknown section or key, a wrong type, a value out
-    of range, values that contradict each other.
+    of range, values that contradict each other, a cell that is not there or has other ports.
     """
     try:
         document = tomllib.loads(text)
@@ -77,8 +79,11 @@ def parse_technology(text: str, *, where: str) -> Technology:
         if name in optional and name not in document:
             continue
         section = hints[name]
-        table = reader.table(document, name, fields(section), get_type_hints(section))
-        values[name] = section(**table)
+        keys = tuple(f for f in fields(section) if f.name != "fixed")
+        made = _fixed(reader, document, name, values, folder or Path())
+        read = {**document, name: made[1]} if made else document
+        table = reader.table(read, name, keys, get_type_hints(section))
+        values[name] = section(**table, **({"fixed": made[0]} if made else {}))
     technology = Technology(**values)
     if not technology.name.isidentifier():
         message = f"the name '{technology.name}' is not an identifier"
@@ -88,8 +93,60 @@ def parse_technology(text: str, *, where: str) -> Technology:
     return technology
 
 
-def dump_technology(technology: Technology) -> str:
-    """The technology as TOML; `parse_technology` gives the same technology back."""
+def _fixed(
+    reader: "_Reader",
+    document: Mapping[str, Any],
+    section: str,
+    values: Mapping[str, Any],
+    folder: Path,
+) -> tuple[FixedCell, dict[str, Any]] | None:
+    """The fixed cell of a section, and the section without its keys but with what follows from
+    its ports; None where it has none."""
+    table = document.get(section)
+    if section not in DERIVED or not isinstance(table, dict):
+        return None
+    if "gds" not in table:
+        for key in KEYS:
+            if key in table:
+                hint = "with a fixed cell: gds, cell, ports"
+                raise reader.refused(f"'{key}' without 'gds' in [{section}]", section, key, hint)
+        return None
+    for key in DERIVED[section]:
+        if key in table:
+            message = f"'{key}' follows from the ports of the fixed cell"
+            raise reader.refused(message, section, key, "leave it out")
+    # Here, for most technologies have none, and gdstk takes its time.
+    from onnx2mzi.tech.fixed_reader import fixed_cell
+
+    layers, width_um = values["layers"], values["guide"].width_um
+    made = tuple(getattr(layers, f.name) for f in fields(layers))
+    try:
+        cell = fixed_cell(
+            section,
+            {key: table[key] for key in KEYS if key in table},
+            folder=folder,
+            grid_um=values["grid_um"],
+            width_um=width_um,
+            core=layers.core,
+            layers=tuple(layer for layer in made if layer is not None),
+        )
+    except CellError as error:
+        within, _, port = error.key.partition(".")
+        inner = f"{section}.{within}"
+        if (inner, port) in reader.lines:
+            raise reader.refused(error.message, inner, port, error.hint) from None
+        raise reader.refused(error.message, section, within, error.hint) from None
+    rest = {key: value for key, value in table.items() if key not in KEYS}
+    contact = rest.get("contact_length_um")
+    contact_um = float(contact) if isinstance(contact, (int, float)) else 0.0
+    return cell, rest | derived(section, cell, width_um=width_um, contact_um=contact_um)
+
+
+def dump_technology(technology: Technology, *, data: bool = True) -> str:
+    """The technology as TOML; `parse_technology` gives the same technology back.
+
+    Without `data` fixed cells are not in it, only where they are to be read from.
+    """
     sections = [f.name for f in fields(technology) if is_dataclass(getattr(technology, f.name))]
     head = {f.name: getattr(technology, f.name) for f in fields(technology)}
     blocks = [_dumped(_HEAD, {k: v for k, v in head.items() if k not in sections})]
@@ -97,7 +154,11 @@ def dump_technology(technology: Technology) -> str:
         section = getattr(technology, name)
         if section == Edge():
             continue
-        blocks.append(_dumped(name, {f.name: getattr(section, f.name) for f in fields(section)}))
+        keys = {f.name: getattr(section, f.name) for f in fields(section)}
+        if cell := keys.pop("fixed", None):
+            keys = {key: value for key, value in keys.items() if key not in DERIVED[name]}
+            keys |= given_keys(cell, data=data)
+        blocks.append(_dumped(name, keys))
     return "\n".join(blocks)
 
 
@@ -111,6 +172,8 @@ def _toml(value: Any) -> str:
         return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     return repr(value)
 
 

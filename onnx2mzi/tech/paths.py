@@ -53,7 +53,8 @@ def stage_paths(technology: Technology, sizes: Cells) -> BodyPaths:
     radius = technology.guide.bend_radius_um
     run, path = 2 * sizes.stage_um, 2 * sizes.stage_path_um
     diagonal = sizes.diagonal
-    crossing_extra = path - run - (diagonal.path_um - diagonal.run_um) + _quarter_um(technology)
+    crossed = diagonal.path_um - diagonal.run_um + technology.crossing.extra_um
+    crossing_extra = path - run - crossed + _quarter_um(technology)
     return BodyPaths(
         run_um=run,
         path_um=path,
@@ -67,7 +68,7 @@ def crossing_paths(technology: Technology, sizes: Cells, drive: Drive) -> BodyPa
     """Body of a column of crossings alone: guides that pass are lengthened by bumps."""
     radius = technology.guide.bend_radius_um
     diagonal = sizes.diagonal
-    extra = diagonal.path_um - diagonal.run_um
+    extra = diagonal.path_um - diagonal.run_um + technology.crossing.extra_um
     passing = extra + float(phase_length_um(technology, pass_phase_rad(drive)))
     room = sizes.crossing_um - diagonal.run_um
     return BodyPaths(
@@ -106,6 +107,7 @@ def column_paths_um(technology: Technology, sizes: Cells, plan: ColumnPlan) -> R
     """Optical path of every column, shape (L,), the same for all its rows."""
     stages = 2 * sizes.stage_path_um
     crossing = sizes.crossing_um + sizes.diagonal.path_um - sizes.diagonal.run_um
+    crossing += technology.crossing.extra_um
     bodies = np.where(plan.crosses, crossing, stages) * (plan.body_um > 0)
     return np.asarray(plan.phi_um + plan.theta_um + plan.corridor_um + bodies)
 

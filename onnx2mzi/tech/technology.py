@@ -12,9 +12,8 @@ from typing import Any
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.physics.stack import ThermalStack
 from onnx2mzi.tech.edge import Edge
+from onnx2mzi.tech.fixed import FixedCell, Layer
 from onnx2mzi.tech.thermal import Thermal
-
-Layer = tuple[int, int]
 
 
 class Detection(StrEnum):
@@ -32,6 +31,8 @@ class CouplerKind(StrEnum):
 
     MMI = "mmi"
     DIRECTIONAL = "directional"
+    CELL = "cell"
+    """A fixed cell of the foundry; the section has `gds`, and no kind."""
 
 
 class CrossKind(StrEnum):
@@ -145,6 +146,7 @@ class Coupler:
     path_um: float = field(metadata=number(1, 2000, "optical path as a length of guide"))
     excess_bar_db: float = field(metadata=number(0, 10, "excess loss to the same port"))
     excess_cross_db: float = field(metadata=number(0, 10, "excess loss to the other port"))
+    fixed: FixedCell | None = field(default=None, metadata=meaning("a foundry's cell"))
 
     @property
     def length_um(self) -> float:
@@ -161,6 +163,15 @@ class Crossing:
     waist_um: float = field(metadata=number(0.1, 20, "width at the centre"))
     loss_db: float = field(metadata=number(0, 10, "loss of one passage"))
     crosstalk_db: float = field(metadata=number(-200, 0, "power that leaks to the wrong port"))
+    path_um: float | None = field(
+        default=None, metadata=number(1, 1000, "optical path as a length of guide")
+    )
+    fixed: FixedCell | None = field(default=None, metadata=meaning("a foundry's cell"))
+
+    @property
+    def extra_um(self) -> float:
+        """How much longer its optical path is than a guide from pin to pin."""
+        return 0.0 if self.path_um is None else self.path_um - self.length_um
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +189,7 @@ class Heater:
     ohm: float = field(metadata=number(1e-3, 1e7, "resistance"))
     max_ma: float = field(metadata=number(1e-3, 1e4, "largest current"))
     loss_db: float = field(metadata=number(0, 10, "excess loss of a heated guide"))
+    fixed: FixedCell | None = field(default=None, metadata=meaning("a foundry's cell"))
 
     @property
     def section_um(self) -> float:
@@ -212,6 +224,7 @@ class Pads:
     size_um: float = field(metadata=number(5, 1000, "side of a pad"))
     pitch_um: float = field(metadata=number(5, 5000, "distance of pads, centre to centre"))
     max_rows: int = field(metadata=number(1, 20, "rows of edge pads, one behind the other"))
+    fixed: FixedCell | None = field(default=None, metadata=meaning("a foundry's cell"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +259,17 @@ class Technology:
     die: Die = field(metadata=meaning("dies"))
     thermal: Thermal = field(default=Thermal(), metadata=meaning("how heat leaves the chip"))
     edge: Edge = field(default=Edge(), metadata=meaning("couplers at the die's edge"))
+
+    @property
+    def fixed_cells(self) -> dict[str, FixedCell]:
+        """The foundry's cells that stand for devices, by their sections."""
+        sections = {
+            "coupler": self.coupler.fixed,
+            "crossing": self.crossing.fixed,
+            "heater": self.heater.fixed,
+            "pads": self.pads.fixed,
+        }
+        return {name: fixed for name, fixed in sections.items() if fixed is not None}
 
     @property
     def edge_room_um(self) -> float:
