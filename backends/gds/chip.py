@@ -131,8 +131,8 @@ def draw_tile(
 
 
 def _wire(book: CellBook, cell: gdstk.Cell, wiring: Wiring, number: int) -> None:
-    content = wiring.boxes_um.tobytes(), wiring.pads_um.tobytes()
-    made, new = book.distinct(f"{cell.name}_W", *content)
+    parts = (wiring.boxes_um, wiring.over_um, wiring.vias_um, wiring.pads_um)
+    made, new = book.distinct(f"{cell.name}_W", *(part.tobytes() for part in parts))
     if new:
         draw_wires(book, made, wiring)
     cell.add(gdstk.Reference(made))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
+from onnx2mzi.backends.gds.metals import metal_rules, second_metal
 from onnx2mzi.backends.gds.units import Check, outside, uncovered, units
 from onnx2mzi.tech import Layer, Technology
 
@@ -44,8 +45,9 @@ class Violations:
 def check_rules(path: Path, technology: Technology, report: Path | None = None) -> Violations:
     """Check the rules on the GDS at `path`; write violations, if any, to `report` (.lyrdb).
 
-    Width and space of core, heater and metal, overlap of heater and metal, metal and core
-    within the outline, the grid, and, where the file has pins, every pin within a guide.
+    Width and space of core, heater and metals, overlap of heater and metal, size, space and
+    enclosure of vias, metal and core within the outline, the grid, and, where the file has pins,
+    every pin within a guide.
     What lies within a fixed cell is the foundry's, and not looked at.
     """
     rdb = klayout_module("rdb")
@@ -150,6 +152,11 @@ def _rules(layout: Any, technology: Technology, fixed: int | None) -> Iterator[R
         f"heater and metal overlap by less than {overlap_um} um",
         partial((heater & metal).width_check, steps(overlap_um), *metrics),
     )
+    if second := second_metal(technology):
+        metal2, via = map(region, second)
+        dbu = float(layout.dbu)
+        for name, text, broken in metal_rules(technology, metal, metal2, via, outline, dbu):
+            yield Rule(name, text, broken)
     yield Rule("metal.outline", "metal beyond the die's outline", lambda: metal - outline)
     # A die is a box: its corners tell.
     boxed = outline.is_box() and guides.bbox().inside(outline.bbox())

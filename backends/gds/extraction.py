@@ -1,10 +1,11 @@
 """Devices and nets of a layout, found by KLayout in the GDS file alone.
 
 Couplers, heaters and crossings are marked in design.gds. Guides outside of the marks are
-optical nets, merged metal is an electrical one; labels at the die's edges and on pads name them.
-Terminals: couplers and crossings have (upper in, lower in, upper out, lower out), heaters (in,
-out, left contact, right contact); light runs to the right. What lies under a mark must be what
-the technology draws there; a guide's length is half of what its outline is longer than its ends.
+optical nets; merged metal, and what vias join it to, is an electrical one. Labels at the die's
+edges and on pads name them. Terminals: couplers and crossings have (upper in, lower in, upper out,
+lower out), heaters (in, out, left contact, right contact); light runs to the right. What lies
+under a mark must be what the technology draws there; a guide's length is half of what its outline
+is longer than its ends.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 from onnx2mzi.backends.gds.bodies import Bodies, Kind
 from onnx2mzi.backends.gds.design_paths import crossing_reach_um
 from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
+from onnx2mzi.backends.gds.metals import second_metal
 from onnx2mzi.pipeline.edges import EDGE
 from onnx2mzi.tech import Layer, Technology
 
@@ -27,6 +29,7 @@ AREA_SHARE = 0.01
 AREA_UM = 0.02
 # Database units from a mark to where the guide behind it is looked for.
 BESIDE_DBU = 20
+METAL2 = ("metal2", "via")
 SOUND, X, Y = "sound", "x", "y"
 
 
@@ -144,6 +147,11 @@ def extract(path: Path, technology: Technology) -> Extracted:
             l2n.connect(a)
         else:
             l2n.connect(a, b)
+    if second := second_metal(technology):
+        metal2, via = (polygons(layer, name) for layer, name in zip(second, METAL2, strict=True))
+        l2n.connect(metal2)
+        for other in (metal, metal2):
+            l2n.connect(via, other)
     l2n.extract_netlist()
     found = _collected(l2n, top.name, guides, technology, layout.dbu)
     if not technology.edge.drawn:

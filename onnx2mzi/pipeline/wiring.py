@@ -1,14 +1,11 @@
-"""Which wires a tile's heaters need, and where they run: one metal, nothing crosses.
+"""Which wires a tile's heaters need, and where they run: from every heater to two pads.
 
-Heaters that lie above each other form a bank. Between two banks lie, left to right, the signal
-wires of the left bank, a ground bus, and the signal wires of the right bank, as far as each is
-there: phi heaters have their signals on the left and ground on the right, theta heaters the
-other way round, so a column's two banks share a bus. The upper half of a bank's signals leaves
-northwards, the rest southwards; the outermost heater takes the nearest track. A bus is as wide as
-its heaters need (see tech.buses), as far as there is room. Everything here
-follows from the program, its places and the technology; but for the stubs of the heaters, and for
-bumps, it does not depend on which arm a heater is on, so that tiles that differ in their phases
-alone share it (`Wirer`).
+Vertical wires (see `pipeline.tracks`) cross the mesh and go on to pads in its north and south (see
+`tech.escape`); stubs join each heater's contacts to a signal's track and to a bus. In one metal
+nothing crosses. With two, stubs are of the first metal and all else of the second, with a via
+where they meet. Everything here follows from the program, its places and the technology; but for
+the stubs, and for bumps, it does not depend on which arm a heater is on, so that tiles that differ
+in their phases alone share it (`Wirer`).
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +18,6 @@ from onnx2mzi.ir import BlockPlacement, MeshTile, Program
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.pipeline.chip import Alike, structure
 from onnx2mzi.pipeline.heaters import (
-    OUT,
     Bools,
     Heaters,
     Ints,
@@ -32,10 +28,11 @@ from onnx2mzi.pipeline.heaters import (
     tile_phases_rad,
     tile_plans,
 )
+from onnx2mzi.pipeline.tracks import Tracks, bump_um, tracks_of
 from onnx2mzi.tech import PadStyle, Technology
-from onnx2mzi.tech.buses import ATTENUATOR_POWER, bus_needs
 from onnx2mzi.tech.escape import Escape, escape, field_um
-from onnx2mzi.tech.geometry import bus_room_um, cells, heated_um
+from onnx2mzi.tech.geometry import cells, heated_um
+from onnx2mzi.tech.over import lead_y_um, over_cells
 
 NO_PAD = -1
 
@@ -88,7 +85,7 @@ class PadPlan:
     return_: Ints
     above_um: float
     below_um: float
-    tracks: "_Tracks"
+    tracks: Tracks
     escapes: tuple[Escape, ...]
     rows: int
 
@@ -108,11 +105,14 @@ class PadPlan:
 class Wiring:
     """The wires of one tile: `boxes_um` (x0, y0, x1, y1), shape (B, 4), is the metal of wires.
 
-    The other fields are those of its `PadPlan`.
+    `over_um`, shape (C, 4), is their second metal, and `vias_um`, shape (V, 2), where the two
+    meet; both are empty with one metal. The other fields are those of its `PadPlan`.
     """
 
     heaters: Heaters
     boxes_um: Real
+    over_um: Real
+    vias_um: Real
     pads_um: Real
     ground: Bools
     signal: Ints
@@ -139,9 +139,12 @@ class Wirer:
         """All wires and pads of a placed tile."""
         plan = self.plan(tile, places)
         heaters = on_arms(plan.slots, tile)
+        boxes, over, vias = metal_um(heaters, plan, self.technology)
         return Wiring(
             heaters=heaters,
-            boxes_um=boxes_um(heaters, plan, self.technology),
+            boxes_um=boxes,
+            over_um=over,
+            vias_um=vias,
             pads_um=plan.pads_um,
             ground=plan.ground,
             signal=plan.signal,
@@ -174,7 +177,7 @@ def pad_plan(
     plans = tile_plans(tile, technology)
     slots, rows = slots_of(tile, places, technology, plans), tile_rows(tile)
     heaters = on_arms(slots, tile)
-    tracks = _tracks(heaters, slots, technology, rows)
+    tracks = tracks_of(heaters, slots, technology, rows)
     if technology.pads.style is PadStyle.BUMP:
         return _bumped(heaters, slots, tracks, technology, rows)
     left_um, right_um = _extent_um(places, technology, plans)
@@ -200,121 +203,16 @@ def pad_field_um(
     if technology.pads.style is PadStyle.BUMP:
         return 0.0
     slots = slots_of(tile, places, technology, plans)
-    tracks = _tracks(on_arms(slots, tile), slots, technology, tile_rows(tile))
+    tracks = tracks_of(on_arms(slots, tile), slots, technology, tile_rows(tile))
     return max(_fields_um(tracks, technology))
 
 
-def _fields_um(tracks: "_Tracks", technology: Technology) -> list[float]:
+def _fields_um(tracks: Tracks, technology: Technology) -> list[float]:
     """The least widths of the pads in the north and in the south."""
     return [field_um(technology, tracks.wide[side]) for side in (tracks.north, tracks.south)]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tracks:
-    """Vertical wires: H signals in the heaters' order, then the buses, or their two parts.
-
-    `north` and `south` index the wires that leave there, by ascending x; `up` marks the former;
-    `bus` (H,) is the bus of each heater, a wire, and `current_ma` what it is made for.
-    """
-
-    x_um: Real
-    wide: Bools
-    width_um: Real
-    current_ma: Real
-    up: Bools
-    to_um: Real
-    bus: Ints
-    north: Ints
-    south: Ints
-
-
-def _tracks(heaters: Heaters, slots: Slots, technology: Technology, rows: int) -> _Tracks:
-    routing, space = technology.routing, technology.rules.metal_space_um
-    step, section = routing.track_um + space, heated_um(technology)
-    bank, count = heaters.bank, len(heaters.bank_x_um)
-    size = np.bincount(bank, minlength=count)
-    start = np.concatenate([[0], np.cumsum(size)[:-1]]).astype(np.int64)
-    place = np.arange(len(bank)) - start[bank]
-    # Of an odd number one more leaves northwards, southwards, in turns.
-    up = place < (size[bank] + bank % 2) // 2
-    rank = np.where(up, place, size[bank] - 1 - place)
-    left = heaters.signal_left[bank]
-    reach = space + routing.track_um / 2 + rank * step
-    x = heaters.bank_x_um[bank] + np.where(left, -reach, section + reach)
-
-    # Gap g lies left of bank g; a bank's bus is in the gap where its signals are not.
-    used = (size + 1) // 2 * step
-    if technology.pads.style is PadStyle.BUMP:
-        used = bump_um(heaters, technology) + space
-    from_left = np.concatenate([[0.0], np.where(heaters.signal_left, 0.0, used)])
-    from_right = np.concatenate([np.where(heaters.signal_left, used, 0.0), [0.0]])
-    gap = np.arange(count) + heaters.signal_left
-    gaps, which = np.unique(gap, return_inverse=True)
-    group = which.ravel()[bank].astype(np.int64)
-    pitch = cells(technology).pitch_um
-    top, bottom = pitch / 2, pitch / 2 - rows * pitch
-    arm = slots.source[:, 3]
-    needs = bus_needs(
-        technology,
-        group=group,
-        groups=len(gaps),
-        high_um=slots.upper_y_um - np.where(arm == 1, slots.apart_um, 0.0),
-        low_um=slots.upper_y_um - np.where(arm != 0, slots.apart_um, 0.0),
-        power=_bus_power(slots, technology),
-        top_um=top,
-        bottom_um=bottom,
-        free_um=bus_room_um(technology),
-    )
-    # Beside the outermost banks lies a stage, or what `place` leaves for the least bus.
-    grid = 2 * technology.grid_um
-    behind = len(bank) and slots.source[-1, 1] == OUT
-    free = [bus_room_um(technology), routing.bus_um if behind else bus_room_um(technology)]
-    least = [2 * (space + grid) + width for width in free]
-    ends = heaters.bank_x_um + section
-    high = np.append(heaters.bank_x_um, ends[-1:] + least[1]) - from_right[: count + 1]
-    low = np.append(heaters.bank_x_um[:1] - least[0], ends) + from_left[: count + 1]
-    middle = (low + high) / 2 if count else np.zeros(1)
-    middle = np.round(np.round(middle / grid) * grid, 6)
-    # The parts of the buses: those that leave northwards, then the others.
-    norths, souths = np.flatnonzero(needs.north_um), np.flatnonzero(needs.south_um)
-    parts = np.concatenate([norths, souths])
-    bus_up = np.arange(len(parts)) < len(norths)
-    needed = np.where(bus_up, needs.north_um[parts], needs.south_um[parts])
-    current = np.where(bus_up, needs.north_ma[parts], needs.south_ma[parts])
-    room = (high - low - 2 * (space + grid))[gaps] if count else np.zeros(0)
-    needed = np.maximum(np.minimum(needed, room[parts]), routing.bus_um)
-    part = np.zeros((2, len(gaps)), np.int64)
-    part[bus_up.astype(np.int64), parts] = np.arange(len(parts))
-    ups = np.concatenate([up, bus_up])
-    x = np.concatenate([x, middle[gaps][parts]])
-    wide = np.arange(len(x)) >= len(bank)
-    order = np.argsort(x, kind="stable")
-    return _Tracks(
-        x_um=np.round(x, 6),
-        wide=wide,
-        width_um=np.concatenate(
-            [
-                np.full(len(bank), routing.track_um),
-                np.round(np.floor(needed / grid + 1e-6) * grid, 6),
-            ]
-        ),
-        current_ma=np.concatenate([np.zeros(len(bank)), current]),
-        up=ups,
-        to_um=np.where(ups, top, bottom),
-        bus=len(bank) + part[needs.up.astype(np.int64), group],
-        north=order[ups[order]],
-        south=order[~ups[order]],
-    )
-
-
-def _bus_power(slots: Slots, technology: Technology) -> Real:
-    """Power of every heater for which its bus is made, as a share of that for pi, shape (H,)."""
-    usual = technology.routing.bus_power
-    power = np.where(slots.source[:, 0] == 1, max(usual, ATTENUATOR_POWER), usual)
-    return np.asarray(power / np.where(slots.pair, 2.0, 1.0))
-
-
-def _from_um(heaters: Heaters, tracks: _Tracks, technology: Technology) -> Real:
+def _from_um(heaters: Heaters, tracks: Tracks, signal_y_um: Real, technology: Technology) -> Real:
     """Heights of the inner ends of the vertical wires: a bus begins at its last heater."""
     y, count = heaters.y_um, len(heaters.bank)
     half_track = technology.routing.track_um / 2
@@ -326,26 +224,34 @@ def _from_um(heaters: Heaters, tracks: _Tracks, technology: Technology) -> Real:
     up, bus_up = tracks.up[:count], tracks.up[count:]
     return np.concatenate(
         [
-            np.where(up, y - half_track, y + half_track),
+            np.where(up, signal_y_um - half_track, signal_y_um + half_track),
             np.where(bus_up, lowest - half_track, highest + half_track),
         ]
     )
 
 
-def _stubs(heaters: Heaters, tracks: _Tracks, technology: Technology) -> Real:
+def _signal_y_um(heaters: Heaters, tracks: Tracks, technology: Technology) -> Real:
+    """Where each heater's stub meets its track: at its height, or a lead's above it."""
+    return np.asarray(heaters.y_um + np.where(tracks.over, lead_y_um(technology), 0.0))
+
+
+def _stubs(heaters: Heaters, tracks: Tracks, signal_y_um: Real, technology: Technology) -> Real:
     """From every contact to its track and its bus, shape (2 H, 4)."""
     section, contact = heated_um(technology), technology.heater.contact_length_um
     half = technology.routing.track_um / 2
     start = heaters.bank_x_um[heaters.bank]
     left = heaters.signal_left[heaters.bank]
-    inside_left, inside_right = start + contact, start + section - contact
-    y = heaters.y_um
-    signals = tracks.x_um[: len(y)]
+    signals = tracks.x_um[: len(heaters.bank)]
     boxes = []
-    for to, at_left in ((signals, left), (tracks.x_um[tracks.bus], ~left)):
-        reach = np.where(tracks.wide[: len(y)], 0.0, half)
-        x0 = np.where(at_left, to - reach, inside_right)
-        x1 = np.where(at_left, inside_left, to + reach)
+    for to, at_left, y, over in (
+        (signals, left, signal_y_um, tracks.over),
+        (tracks.x_um[tracks.bus], ~left, heaters.y_um, np.zeros(len(left), bool)),
+    ):
+        # Outwards from the contact's inner edge, or inwards from its outer one.
+        rightwards = at_left == over
+        edge = start + np.where(over, 0.0, contact)
+        edge = np.where(at_left, edge, 2 * start + section - edge)
+        x0, x1 = np.where(rightwards, edge, to - half), np.where(rightwards, to + half, edge)
         boxes.append(np.stack([x0, y - half, x1, y + half], 1))
     return np.concatenate(boxes)
 
@@ -355,11 +261,12 @@ def _upright(x: Real, width: Real, y0: Real, y1: Real) -> Real:
     return np.stack([x - width / 2, low, x + width / 2, high], 1)
 
 
-def boxes_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> Real:
-    """The metal of a tile's wires, shape (B, 4)."""
+def metal_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> tuple[Real, Real, Real]:
+    """First and second metal of a tile's wires, shapes (B, 4), and its vias' centres (V, 2)."""
     tracks, count = plan.tracks, len(heaters.bank)
-    inner = _from_um(heaters, tracks, technology)
-    boxes = [_stubs(heaters, tracks, technology)]
+    signal_y = _signal_y_um(heaters, tracks, technology)
+    inner = _from_um(heaters, tracks, signal_y, technology)
+    stubs, boxes = _stubs(heaters, tracks, signal_y, technology), []
     if technology.pads.style is PadStyle.BUMP:
         end = (plan.pads_um[count:, 1] + plan.pads_um[count:, 3]) / 2
         x, width = tracks.x_um[count:], tracks.width_um[count:]
@@ -370,12 +277,20 @@ def boxes_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> Real:
         ends = ((tracks.north, pitch / 2, 1), (tracks.south, pitch / 2 - plan.rows * pitch, -1))
         for made, (side, base, sign) in zip(plan.escapes, ends, strict=True):
             boxes += _escape_boxes(made, tracks.x_um[side], base, sign)
-    return np.asarray(np.round(np.concatenate(boxes), 6), np.float64)
+    if not over_cells(technology):
+        return _boxes([stubs, *boxes]), np.zeros((0, 4)), np.zeros((0, 2))
+    x = np.concatenate([tracks.x_um[:count], tracks.x_um[tracks.bus]])
+    vias = np.stack([x, np.concatenate([signal_y, heaters.y_um])], 1)
+    return _boxes([stubs]), _boxes(boxes), np.asarray(np.round(vias, 6))
+
+
+def _boxes(parts: list[Real]) -> Real:
+    return np.asarray(np.round(np.concatenate(parts), 6), np.float64)
 
 
 def _escaped(
     slots: Slots,
-    tracks: _Tracks,
+    tracks: Tracks,
     technology: Technology,
     rows: int,
     left_um: float,
@@ -449,22 +364,8 @@ def _escape_boxes(made: Escape, x: Real, base: float, sign: int) -> list[Real]:
 # ---- bumps --------------------------------------------------------------------------------
 
 
-def bump_um(heaters: Heaters, technology: Technology) -> Real:
-    """Side of the bumps of every bank: `pads.size_um`, or what its neighbours leave of it."""
-    space, sizes = technology.rules.metal_space_um, cells(technology)
-    apart = np.full(len(heaters.bank_x_um), sizes.pitch_um)
-    near = np.abs(np.diff(heaters.y_um))
-    same = np.diff(heaters.bank) == 0
-    np.minimum.at(apart, heaters.bank[1:][same], near[same])
-    # Two banks' bumps lie side by side over a stage.
-    most = (sizes.stage_um - 3 * space) / 2
-    side = np.minimum(apart - space, min(most, technology.pads.size_um))
-    grid = 2 * technology.grid_um
-    return np.asarray(np.round(np.floor(side / grid) * grid, 6))
-
-
 def _bumped(
-    heaters: Heaters, slots: Slots, tracks: _Tracks, technology: Technology, rows: int
+    heaters: Heaters, slots: Slots, tracks: Tracks, technology: Technology, rows: int
 ) -> PadPlan:
     """A bump beside the signal contact of every heater, and one at the end of every bus."""
     space = technology.rules.metal_space_um

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from onnx2mzi.physics.electric import heater_current_ma
+from onnx2mzi.tech.over import over_cells, vias_in_row
 from onnx2mzi.tech.technology import CouplerKind, Technology
 
 
@@ -143,6 +144,27 @@ def _layers(tech: Technology) -> Iterator[Inconsistency]:
             if getattr(tech.layers, key) is None:
                 message = f"two metals need a layer '{key}'"
                 yield Inconsistency("layers", "", message, "add it, or set metals = 1")
+        yield from _two_metals(tech)
+
+
+def _two_metals(tech: Technology) -> Iterator[Inconsistency]:
+    rules, track = tech.rules, tech.routing.track_um
+    if rules.via_size_um is None:
+        message = "two metals need the rule 'via_size_um'"
+        yield Inconsistency("rules", "", message, "add it, or set metals = 1")
+    elif vias_in_row(tech) == 0:
+        least = rules.via_size_um + 2 * rules.via_enclosure_um
+        message = f"a track of {track} has no room for a via of {rules.via_size_um}"
+        yield Inconsistency("routing", "track_um", message, f"at least {least:g}")
+    least = tech.heater.width_um + 2 * (rules.metal_space_um + rules.metal_width_um)
+    if over_cells(tech) and tech.heater.contact_width_um < least:
+        yield Inconsistency(
+            "heater",
+            "contact_width_um",
+            f"a lead from a contact of {tech.heater.contact_width_um} runs too close to a heater "
+            f"of {tech.heater.width_um}",
+            f"at least {least:g}, or set metals = 1",
+        )
 
 
 def _dies(tech: Technology) -> Iterator[Inconsistency]:

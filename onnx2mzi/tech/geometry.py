@@ -22,6 +22,7 @@ from onnx2mzi.physics.electric import heater_current_ma
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms
 from onnx2mzi.tech.bends import SBend, bump_angle_rad, s_bend
 from onnx2mzi.tech.buses import needed_um
+from onnx2mzi.tech.over import lead_y_um, over_cells, tracks_over
 from onnx2mzi.tech.technology import CrossKind, PadStyle, Technology
 
 
@@ -90,6 +91,9 @@ def row_pitch_um(technology: Technology) -> float:
     arcs = 2 * guide.bend_radius_um * (1 - sqrt(0.5))
     crossing = arcs + technology.crossing.length_um * sqrt(0.5)
     bodies = max(coupler.body_width_um, guide.width_um) + rules.guide_gap_um
+    if over_cells(technology):
+        lead = lead_y_um(technology) + technology.routing.track_um / 2
+        contacts = max(contacts, 2 * (lead + heater.contact_width_um / 2 + rules.metal_space_um))
     arms_um = 2 * (guide.width_um + rules.guide_gap_um) + 2 * coupler.port_gap_um
     wanted = max(heater.min_pitch_um, contacts, crossing, bodies, arms_um)
     return on_grid(wanted, 4 * technology.grid_um)
@@ -255,12 +259,13 @@ def corridors_um(technology: Technology, left: Real, right: Real) -> Real:
     """Width that the wires of `left` + `right` heaters need between two sections, shape (L,).
 
     Half of each side's wires leave upwards and half downwards, and share their tracks: one
-    track for two heaters. Bumps need no corridor.
+    track for two heaters. Bumps need no corridor, nor do wires over the heaters.
     """
     if technology.pads.style is PadStyle.BUMP:
         return np.zeros(len(left))
     step = technology.routing.track_um + technology.rules.metal_space_um
-    tracks = np.ceil(left / 2) + np.ceil(right / 2)
+    over = tracks_over(technology, heated_um(technology))
+    tracks = np.maximum(np.ceil(left / 2) - over, 0) + np.maximum(np.ceil(right / 2) - over, 0)
     return np.where(tracks > 0, tracks * step + technology.rules.metal_space_um, 0.0)
 
 

@@ -125,6 +125,13 @@ class Rules:
     )
     heater_metal_overlap_um: float = field(metadata=number(0, 100, "smallest overlap of a contact"))
     bend_radius_um: float = field(metadata=number(0.5, 1000, "smallest radius of a bend"))
+    via_size_um: float | None = field(
+        default=None, metadata=number(0.05, 100, "side of a via between the metals")
+    )
+    via_space_um: float = field(default=0.0, metadata=number(0, 100, "smallest space between vias"))
+    via_enclosure_um: float = field(
+        default=0.0, metadata=number(0, 100, "metal around a via, of both metals")
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
