@@ -11,7 +11,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCE = "onnx2mzi/kernels/src"
-HEADERS = "adjoint angles arch back clements device plan rows sample simd table wave gauge"
+HEADERS = "adjoint angles arch back clements device normal plan rows sample simd table wave gauge"
 FLAGS = [
     "-std=c++17",
     "-O3",

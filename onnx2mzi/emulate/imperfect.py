@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from onnx2mzi.emulate.imperfect_devices import attenuator_devices, mesh_devices
+from onnx2mzi.emulate.imperfect_devices import Site, attenuator_devices, mesh_devices
 from onnx2mzi.emulate.imperfect_tile import (
     BLOCKS,
     IDEAL,
@@ -101,12 +101,19 @@ class ImperfectProgram:
 
 
 def imperfect_program(program: Program, technology: Technology) -> ImperfectProgram:
-    """Prepare a program whose layers are meshes; layers in other forms stay exact."""
+    """Prepare a program whose layers are meshes; layers in other forms stay exact.
+
+    Devices lie where the program was placed; without a placement every block lies about the
+    middle of the chip.
+    """
+    sites = _sites(program)
     layers = []
     for layer in program.layers:
         grids = tuple(
             tuple(
-                _tile_devices(layer, g, t, tile, technology) if isinstance(tile, MeshTile) else tile
+                _tile_devices(layer, g, t, tile, technology, sites)
+                if isinstance(tile, MeshTile)
+                else tile
                 for t, tile in enumerate(grid.tiles)
             )
             for g, grid in enumerate(layer.grids)
@@ -115,15 +122,31 @@ def imperfect_program(program: Program, technology: Technology) -> ImperfectProg
     return ImperfectProgram(program, technology, tuple(layers))
 
 
+Sites = Mapping[tuple[str, int, int, str], Site]
+
+
+def _sites(program: Program) -> Sites:
+    placement = program.placement
+    if placement is None:
+        return {}
+    return {(b.layer, b.grid, b.tile, b.block): Site.of(b, placement) for b in placement.blocks}
+
+
 def _tile_devices(
-    layer: LinearLayer, grid: int, number: int, tile: MeshTile, technology: Technology
+    layer: LinearLayer,
+    grid: int,
+    number: int,
+    tile: MeshTile,
+    technology: Technology,
+    sites: Sites,
 ) -> TileDevices:
+    v, s, u = (sites.get((layer.name, grid, number, block)) for block in BLOCKS)
     return TileDevices(
         name=f"{layer.name}/g{grid}.t{number}",
         tile=tile,
-        v=mesh_devices(tile.v, technology),
-        sigma=attenuator_devices(tile.sigma, technology),
-        u=mesh_devices(tile.u, technology),
+        v=mesh_devices(tile.v, technology, v),
+        sigma=attenuator_devices(tile.sigma, technology, s),
+        u=mesh_devices(tile.u, technology, u),
         ideal=tile_matrix(tile),
         real=not np.iscomplexobj(layer.weight),
     )

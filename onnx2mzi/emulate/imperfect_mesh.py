@@ -6,55 +6,29 @@ arrives at it, and what nobody makes up for travels on. The prediction decides o
 heaters do; light then meets all phases as they are.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from onnx2mzi.emulate.imperfect_devices import (
-    OUTPUTS,
-    AttenuatorDevices,
-    Heaters,
-    MeshDevices,
+from onnx2mzi.emulate.imperfect_devices import OUTPUTS, Heaters, MeshDevices
+from onnx2mzi.emulate.imperfect_errors import (
+    ARMS,
+    INPUTS,
+    Carried,
+    Chips,
+    heater_changes,
+    losses,
+    phase_slopes,
+    splits,
 )
 from onnx2mzi.emulate.imperfect_native import native_copies
+from onnx2mzi.kernels import propagate_cells
 from onnx2mzi.kernels.gauge import column_slices
-from onnx2mzi.kernels.native import Extension, extension
+from onnx2mzi.kernels.native import extension
 from onnx2mzi.physics.arrays import Complex, Real
 from onnx2mzi.physics.imperfection import Imperfections, static_sigma_rad
 from onnx2mzi.physics.imperfection_cell import CellErrors, imperfect_crossing, imperfect_mzi
-from onnx2mzi.physics.imperfection_random import Keys, normal, normals, uniform
-from onnx2mzi.physics.shifter import Drive, ShifterState, drive_rad
-
-# Streams of random numbers; each gives a pair.
-PHASE, SPLIT, GAMMA, ARMS, INPUTS, LOSS, FATE, STUCK, CHIP = range(9)
-
-_ACTIVE = np.uint8(ShifterState.ACTIVE)
-
-
-@dataclass(frozen=True, slots=True)
-class Chips:
-    """C copies of a chip: what is wrong with them, the keys (C,) of a block of devices and of the
-    whole chip, and whether active heaters undo static errors."""
-
-    sizes: Imperfections
-    keys: Keys
-    chip_keys: Keys
-    coherence_mm: float
-    crosstalk_db: float
-    trim: bool
-
-    @property
-    def copies(self) -> int:
-        """How many."""
-        return len(self.keys)
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """Static phase (C, ports) that light has gathered on every guide, and its power (ports,)."""
-
-    phase_rad: Real
-    power: Real
+from onnx2mzi.physics.imperfection_random import normal, normals
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +55,12 @@ class DrawnMesh:
 def static_errors(devices: MeshDevices, chips: Chips) -> tuple[CellErrors, Real]:
     """What is wrong with copies of the mesh whatever its heaters do: errors of the cells, and
     phases (C, ports) behind the last column."""
-    arm_upper, arm_lower = _static_pair(
-        chips, devices.device, ARMS, devices.arm_um, devices.arm_um, devices
-    )
-    in_upper, in_lower = _static_pair(
-        chips, devices.device, INPUTS, devices.upper_um, devices.lower_um, devices
-    )
-    first, second = _splits(devices.device, chips)
+    port = devices.core.port
+    arm_upper, arm_lower = _static_pair(chips, devices, ARMS, devices.arm_um, devices.arm_um)
+    in_upper, in_lower = _static_pair(chips, devices, INPUTS, devices.upper_um, devices.lower_um)
+    middle_mm = (devices.y_mm[port] + devices.y_mm[port + 1]) / 2
+    span_mm = devices.arm_um * 1e-3
+    first, second = splits(devices.device, devices.x_mm, span_mm, middle_mm, chips)
     errors = CellErrors(
         in_upper=in_upper,
         in_lower=in_lower,
@@ -95,7 +68,7 @@ def static_errors(devices: MeshDevices, chips: Chips) -> tuple[CellErrors, Real]
         arm_lower=arm_lower,
         first=first,
         second=second,
-        loss_db=_losses(devices.device, devices.cell_db, chips),
+        loss_db=losses(devices.device, devices.cell_db, chips),
     )
     return errors, _static_outputs(chips, devices)
 
@@ -111,45 +84,68 @@ def drawn_mesh(
     """Copies of the mesh. `entering` is the static phase that light brings along. With a `change`
     heaters are set like that, and nothing else is trimmed; with `told` the result is sure to say
     how heaters were set."""
+    factors, out_rad = _outputs(devices, chips, change)
     module = extension()
     if module is None or devices.core.count == 0:
         cells, carried, change = _drawn(devices, chips, entering, change)
     else:
-        cells, carried, change = _natively(module, devices, chips, entering, change, told)
-    out_rad = _static_outputs(chips, devices) + change.out
-    noise = _output_changes(devices, chips)
-    factors = kept(devices, chips) * np.exp(1j * (devices.after_rad + out_rad + noise))
-    factors = np.broadcast_to(factors, (chips.copies, devices.ports))
+        made = native_copies(
+            module, devices, chips, entering, settings=_settings(change), told=told
+        )
+        assert made.cells is not None
+        cells, carried = made.cells, made.carried
+        change = MeshChange(made.theta, made.phi, _change_of_outputs(devices, change))
     after = Carried(carried.phase_rad + out_rad, carried.power)
     return DrawnMesh(cells, factors, after, change)
 
 
-def _natively(
-    module: Extension,
+def mesh_light(
     devices: MeshDevices,
     chips: Chips,
     entering: Carried,
-    change: MeshChange | None,
-    told: bool,
-) -> tuple[Complex, Carried, MeshChange]:
+    x: Complex | None,
+    change: MeshChange | None = None,
+) -> tuple[Complex, Carried]:
+    """Light (C, ports, B) behind copies of the mesh, as `drawn_mesh` makes them, and what is
+    carried on. x (C, ports, B) enters; None is the unit matrix."""
+    module = extension()
+    if module is None or devices.core.count == 0:
+        drawn = drawn_mesh(devices, chips, entering, change)
+        return light_behind(devices, drawn, x), drawn.carried
+    factors, out_rad = _outputs(devices, chips, change)
     made = native_copies(
-        module,
-        devices,
-        chips.sizes,
-        keys=chips.keys,
-        shared_rad=np.asarray(_shared_split(chips)).reshape(-1),
-        slope=_slope(chips)[:, 0],
-        coherence_mm=chips.coherence_mm,
-        leak=leaked(chips),
-        trim=chips.trim,
-        entering_rad=entering.phase_rad,
-        power=entering.power,
-        change=None if change is None else (change.theta, change.phi),
-        told=told,
+        module, devices, chips, entering, settings=_settings(change), light=(x, factors)
     )
-    out = np.zeros((1, devices.ports)) if change is None else change.out
-    carried = Carried(made.gathered_rad, made.power)
-    return made.cells, carried, MeshChange(made.theta, made.phi, out)
+    assert made.light is not None
+    return made.light, Carried(made.carried.phase_rad + out_rad, made.carried.power)
+
+
+def light_behind(devices: MeshDevices, drawn: DrawnMesh, x: Complex | None) -> Complex:
+    """Light (C, ports, B) behind drawn copies, as in `mesh_light`."""
+    unit = np.eye(devices.ports, dtype=np.complex128)
+    return np.stack(
+        [
+            factors[:, None] * propagate_cells(devices.core, cells, unit if x is None else x[c])
+            for c, (cells, factors) in enumerate(zip(drawn.cells, drawn.out, strict=True))
+        ]
+    )
+
+
+def _settings(change: MeshChange | None) -> tuple[Real, Real] | None:
+    return None if change is None else (change.theta, change.phi)
+
+
+def _change_of_outputs(devices: MeshDevices, change: MeshChange | None) -> Real:
+    return np.zeros((1, devices.ports)) if change is None else change.out
+
+
+def _outputs(devices: MeshDevices, chips: Chips, change: MeshChange | None) -> tuple[Complex, Real]:
+    """Factors (C, ports) behind the last column, and the static phases among them."""
+    out_rad = _static_outputs(chips, devices) + _change_of_outputs(devices, change)
+    noise = heater_changes(devices.out, chips, OUTPUTS + np.arange(devices.ports), 0)
+    kept = chips.kept(devices.common_db)
+    factors = kept * np.exp(1j * (devices.after_rad + out_rad + noise))
+    return np.broadcast_to(factors, (chips.copies, devices.ports)), out_rad
 
 
 def _drawn(
@@ -163,27 +159,27 @@ def _drawn(
     trimmed = MeshChange(none, none, np.zeros((1, devices.ports)))
     if change is not None:
         trimmed = change
-        errors = _moved(errors, "arm", devices.theta.on_arms(change.theta))
-        errors = _moved(errors, "in", devices.phi.on_arms(change.phi))
+        errors = errors.moved("arm", devices.theta.on_arms(change.theta))
+        errors = errors.moved("in", devices.phi.on_arms(change.phi))
     elif sizes.static and chips.trim:
         arms = np.asarray(errors.arm_upper), np.asarray(errors.arm_lower)
         inputs = np.asarray(errors.in_upper), np.asarray(errors.in_lower)
         fixes, carried = _trims(devices, arms, inputs, entering)
-        errors = _moved(errors, "arm", (fixes[0], fixes[1]))
-        errors = _moved(errors, "in", (fixes[2], fixes[3]))
+        errors = errors.moved("arm", (fixes[0], fixes[1]))
+        errors = errors.moved("in", (fixes[2], fixes[3]))
         by_heaters = devices.theta.makes(fixes[0], fixes[1]), devices.phi.makes(fixes[2], fixes[3])
         trimmed = MeshChange(*by_heaters, trimmed.out)
-    theta, phi = _heater_changes(devices, chips)
-    errors = _moved(errors, "arm", devices.theta.on_arms(theta))
-    errors = _moved(errors, "in", devices.phi.on_arms(phi))
-    errors = _moved(errors, "arm", _neighbours(devices, devices.theta, sizes.thermal))
-    errors = _moved(errors, "in", _neighbours(devices, devices.phi, sizes.thermal))
+    theta, phi = _heaters(devices, chips)
+    errors = errors.moved("arm", devices.theta.on_arms(theta))
+    errors = errors.moved("in", devices.phi.on_arms(phi))
+    errors = errors.moved("arm", _neighbours(devices, devices.theta, sizes.thermal))
+    errors = errors.moved("in", _neighbours(devices, devices.phi, sizes.thermal))
     core = devices.core
     cells = imperfect_mzi(theta_rad=core.theta, phi_rad=core.phi, errors=errors)
     cells = np.broadcast_to(cells, (chips.copies, core.count, 2, 2))
     bare = np.flatnonzero(devices.crossing)
     if len(bare) and (sizes.crosstalk_scale > 0 or _any_cell_error(sizes)):
-        leak = leaked(chips)
+        leak = chips.leak
         there = CellErrors(
             in_upper=_of(errors.in_upper, bare),
             in_lower=_of(errors.in_lower, bare),
@@ -211,83 +207,6 @@ def mesh_trims(
     return change, Carried(carried.phase_rad + out_rad, carried.power)
 
 
-def leaked(chips: Chips) -> float:
-    """The amplitude that crossings leak."""
-    return float(min(chips.sizes.crosstalk_scale * 10 ** (chips.crosstalk_db / 20), 1.0))
-
-
-def kept(devices: MeshDevices, chips: Chips) -> float:
-    """The amplitude that is left of what passes the mesh without meeting an MZI."""
-    return float(10 ** (-chips.sizes.loss_scale * devices.common_db / 20))
-
-
-def _moved(errors: CellErrors, place: str, by: tuple[Real, Real]) -> CellErrors:
-    upper, lower = f"{place}_upper", f"{place}_lower"
-    more = {upper: getattr(errors, upper) + by[0], lower: getattr(errors, lower) + by[1]}
-    return replace(errors, **more)
-
-
-def static_attenuators(devices: AttenuatorDevices, chips: Chips) -> tuple[CellErrors, Real]:
-    """As `static_errors`: errors of the attenuators, and phases (C, r) of their guides."""
-    sizes, device = chips.sizes, np.arange(len(devices.gone))
-    none = np.zeros((1, len(device)))
-    arm_upper = arm_lower = guide = none
-    if sizes.fabrication_scale > 0:
-        scale = sizes.fabrication_scale
-        arm = scale * static_sigma_rad(length_um=devices.arm_um, coherence_mm=chips.coherence_mm)
-        upper, lower = normals(keys=chips.keys, device=device, stream=ARMS)
-        arm_upper, arm_lower = arm * upper, arm * lower
-        guide = normal(keys=chips.keys, device=device, stream=INPUTS)
-        guide = (
-            guide
-            * scale
-            * static_sigma_rad(length_um=devices.guide_um, coherence_mm=chips.coherence_mm)
-        )
-    first, second = _splits(device, chips)
-    loss_db = _losses(device, devices.loss_db, chips)
-    errors = CellErrors(
-        arm_upper=arm_upper, arm_lower=arm_lower, first=first, second=second, loss_db=loss_db
-    )
-    return errors, guide
-
-
-@dataclass(frozen=True, slots=True)
-class DrawnAttenuators:
-    """Copies of a row of attenuators: amplitudes (C, r), the phases carried on, and what heaters
-    make more than their design, (C, r)."""
-
-    amplitude: Complex
-    carried: Carried
-    change: Real
-
-
-def drawn_attenuators(
-    devices: AttenuatorDevices, chips: Chips, entering: Carried, change: Real | None = None
-) -> DrawnAttenuators:
-    """Copies of the attenuators; `entering` has r guides, `change` (C, r) is as in `drawn_mesh`."""
-    sizes, device = chips.sizes, np.arange(len(devices.gone))
-    errors, guide = static_attenuators(devices, chips)
-    if change is None:
-        change = np.zeros((1, len(device)))
-        if sizes.static and chips.trim:
-            difference = np.asarray(errors.arm_upper - errors.arm_lower)
-            to_upper, to_lower = devices.theta.correction_factors()
-            change = devices.theta.makes(to_upper * difference, to_lower * difference)
-    errors = _moved(errors, "arm", devices.theta.on_arms(change))
-    made = _changes(devices.theta, chips, device, 0)
-    common = (np.asarray(errors.arm_upper) + np.asarray(errors.arm_lower)) / 2
-    errors = _moved(errors, "arm", devices.theta.on_arms(made))
-    theta = devices.theta.phase_rad
-    through = imperfect_mzi(theta_rad=theta, phi_rad=np.zeros_like(theta), errors=errors)
-    plain = 10.0 ** (-np.asarray(errors.loss_db) / 20.0)
-    amplitude = np.where(devices.gone > 0, plain, through[..., 0, 1])
-    phase = np.pi / 2 + theta / 2 + devices.common_rad + guide
-    result = np.broadcast_to(amplitude * np.exp(1j * phase), (chips.copies, len(device)))
-    power = entering.power * np.cos(theta / 2) ** 2
-    passed = entering.phase_rad + guide + np.where(devices.gone > 0, 0.0, common)
-    return DrawnAttenuators(result, Carried(passed, power), change)
-
-
 def _any_cell_error(sizes: Imperfections) -> bool:
     return sizes != Imperfections()
 
@@ -296,49 +215,11 @@ def _of(values: Real | float, where: np.ndarray) -> Real | float:
     return values if np.ndim(values) == 0 else np.asarray(values)[..., where]
 
 
-# ---- errors of heaters -----------------------------------------------------------------------
-
-
-def _heater_changes(devices: MeshDevices, chips: Chips) -> tuple[Real, Real]:
+def _heaters(devices: MeshDevices, chips: Chips) -> tuple[Real, Real]:
     return (
-        _changes(devices.theta, chips, devices.device, 0),
-        _changes(devices.phi, chips, devices.device, 1),
+        heater_changes(devices.theta, chips, devices.device, 0),
+        heater_changes(devices.phi, chips, devices.device, 1),
     )
-
-
-def _output_changes(devices: MeshDevices, chips: Chips) -> Real:
-    return _changes(devices.out, chips, OUTPUTS + np.arange(devices.ports), 0)
-
-
-def _changes(heaters: Heaters, chips: Chips, device: np.ndarray, which: int) -> Real:
-    """What active heaters make beyond their setting, (C, K) or (1, K); `which` of a pair."""
-    sizes, keys = chips.sizes, chips.keys
-    change = np.zeros((1, len(device)))
-    there = np.flatnonzero(heaters.active)
-    if not len(there) or not sizes.heaters:
-        return change
-    heat, device = heaters.heat_rad[there], device[there]
-    made = np.array(heat)[None]
-    if sizes.bits is not None:
-        settled = sizes.bits.nearest_rad(heaters.phase_rad[there], heaters.drive)
-        made = drive_rad(settled, heaters.active[there] * _ACTIVE, heaters.drive)[None]
-    if sizes.gamma > 0:
-        rate = normal(keys=keys, device=device, stream=GAMMA, which=which)
-        made = made * (1 + sizes.gamma * rate)
-    if sizes.phase_rad > 0:
-        drawn = normal(keys=keys, device=device, stream=PHASE, which=which)
-        made = made + sizes.phase_rad * drawn
-    if sizes.dead + sizes.stuck > 0:
-        fate = uniform(keys=keys, device=device, stream=FATE, which=which)
-        place = uniform(keys=keys, device=device, stream=STUCK, which=which)
-        full = 2 * np.pi if heaters.drive is Drive.UPPER_ARM else np.pi
-        made = np.where(fate < sizes.dead + sizes.stuck, full * place, made)
-        made = np.where(fate < sizes.dead, 0.0, made)
-    if len(there) == len(heaters.active):
-        return np.asarray(made - heat)
-    change = np.zeros((len(made), len(heaters.active)))
-    change[:, there] = made - heat
-    return change
 
 
 def _neighbours(devices: MeshDevices, heaters: Heaters, share: float) -> tuple[Real, Real]:
@@ -347,75 +228,33 @@ def _neighbours(devices: MeshDevices, heaters: Heaters, share: float) -> tuple[R
     return heat[devices.above], heat[devices.below]
 
 
-def _splits(device: np.ndarray, chips: Chips) -> tuple[Real | float, Real | float]:
-    sizes, shared = chips.sizes, _shared_split(chips)
-    if sizes.split_rad == 0:
-        return shared, shared
-    first, second = normals(keys=chips.keys, device=device, stream=SPLIT)
-    return sizes.split_rad * first + shared, sizes.split_rad * second + shared
-
-
-def _shared_split(chips: Chips) -> Real | float:
-    """What all couplers of a chip have in common, (C, 1) or a number."""
-    sizes = chips.sizes
-    if sizes.split_shared_rad == 0:
-        return sizes.split_offset_rad
-    common = normal(keys=chips.chip_keys, device=np.zeros(1), stream=SPLIT)
-    return np.asarray(sizes.split_offset_rad + sizes.split_shared_rad * common)
-
-
-def _losses(device: np.ndarray, mean_db: Real, chips: Chips) -> Real | float:
-    sizes = chips.sizes
-    loss: Real = sizes.loss_scale * mean_db
-    if sizes.loss_sigma_db > 0:
-        loss = loss + sizes.loss_sigma_db * normal(keys=chips.keys, device=device, stream=LOSS)
-    return np.maximum(loss, 0.0)
-
-
-# ---- static errors ---------------------------------------------------------------------------
-
-
 def _static_pair(
-    chips: Chips,
-    device: np.ndarray,
-    stream: int,
-    upper_um: Real,
-    lower_um: Real,
-    devices: MeshDevices,
+    chips: Chips, devices: MeshDevices, stream: int, upper_um: Real, lower_um: Real
 ) -> tuple[Real, Real]:
-    """Static phases of two guides of every MZI, (C, K) each, or (1, K) of zeros."""
-    sizes, mm = chips.sizes, chips.coherence_mm
-    upper = lower = np.zeros((1, len(device)))
+    """Static phases of two guides of every MZI, (C, K) each, or (1, K)."""
+    sizes, mm, port = chips.sizes, chips.coherence_mm, devices.core.port
+    slope_x, slope_y = phase_slopes(chips)
+    along = slope_x * devices.x_mm
+    upper = (along + slope_y * devices.y_mm[port]) * upper_um * 1e-3
+    lower = (along + slope_y * devices.y_mm[port + 1]) * lower_um * 1e-3
     if sizes.fabrication_scale > 0:
         scale = sizes.fabrication_scale
-        first, second = normals(keys=chips.keys, device=device, stream=stream)
-        upper = first * (scale * static_sigma_rad(length_um=upper_um, coherence_mm=mm))
-        lower = second * (scale * static_sigma_rad(length_um=lower_um, coherence_mm=mm))
-    if sizes.gradient_rad_mm2 > 0:
-        slope = _slope(chips)
-        across_mm = devices.core.port * devices.pitch_um * 1e-3
-        upper = upper + slope * across_mm * upper_um * 1e-3
-        lower = lower + slope * (across_mm + devices.pitch_um * 1e-3) * lower_um * 1e-3
+        first, second = normals(keys=chips.keys, device=devices.device, stream=stream)
+        upper = upper + first * (scale * static_sigma_rad(length_um=upper_um, coherence_mm=mm))
+        lower = lower + second * (scale * static_sigma_rad(length_um=lower_um, coherence_mm=mm))
     return upper, lower
 
 
 def _static_outputs(chips: Chips, devices: MeshDevices) -> Real:
     sizes = chips.sizes
-    phase: Real = np.zeros((1, devices.ports))
+    slope_x, slope_y = phase_slopes(chips)
+    phase: Real = (slope_x * devices.out_x_mm + slope_y * devices.y_mm) * devices.out_um * 1e-3
     if sizes.fabrication_scale > 0:
         device = OUTPUTS + np.arange(devices.ports)
         sigma = static_sigma_rad(length_um=devices.out_um, coherence_mm=chips.coherence_mm)
         drawn = normal(keys=chips.keys, device=device, stream=INPUTS)
         phase = phase + sizes.fabrication_scale * sigma * drawn
-    if sizes.gradient_rad_mm2 > 0:
-        across_mm = np.arange(devices.ports) * devices.pitch_um * 1e-3
-        phase = phase + _slope(chips) * across_mm * devices.out_um * 1e-3
     return phase
-
-
-def _slope(chips: Chips) -> Real:
-    drawn = normal(keys=chips.chip_keys, device=np.zeros(1), stream=CHIP)
-    return np.asarray(chips.sizes.gradient_rad_mm2 * drawn)
 
 
 def _trims(

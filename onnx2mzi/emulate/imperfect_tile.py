@@ -7,24 +7,25 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.emulate.imperfect_devices import AttenuatorDevices, MeshDevices
+from onnx2mzi.emulate.imperfect_errors import Carried, Chips
 from onnx2mzi.emulate.imperfect_mesh import (
-    Carried,
-    Chips,
-    DrawnAttenuators,
     DrawnMesh,
     MeshChange,
-    drawn_attenuators,
     drawn_mesh,
-    kept,
-    leaked,
+    light_behind,
+    mesh_light,
     mesh_trims,
-    static_attenuators,
     static_errors,
+)
+from onnx2mzi.emulate.imperfect_row import (
+    DrawnAttenuators,
+    drawn_attenuators,
+    static_attenuators,
 )
 from onnx2mzi.emulate.readout import Calibration, calibrated, factors
 from onnx2mzi.emulate.retune import MadeAttenuators, MadeMesh, MadeTile, Settings, retuned
 from onnx2mzi.ir import MeshTile
-from onnx2mzi.kernels import BalancedMesh, propagate_cells
+from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.physics.arrays import Complex, Matrix, Real
 from onnx2mzi.physics.imperfection import Imperfections
 from onnx2mzi.physics.imperfection_cell import CellErrors, imperfect_mzi
@@ -39,6 +40,7 @@ STAYS = (
     "split_rad",
     "split_shared_rad",
     "split_offset_rad",
+    "split_gradient_rad_mm",
     "loss_scale",
     "loss_sigma_db",
     "crosstalk_scale",
@@ -121,20 +123,50 @@ def tile_copies(
         for block in BLOCKS
     }
     changes = _retuned(tile, chips, how, moment) if how.retune else None
-    v, sigma, u = _drawn(tile, chips, changes)
-    if how.region.columns is not None or how.region.ports is not None:
-        v, u = (_only(how.region, *pair) for pair in ((tile.v, v), (tile.u, u)))
-    count, channels = len(copies), len(tile.sigma.gone)
-    light = np.empty((count, tile.u.ports, tile.v.ports), np.complex128)
-    identity = np.eye(tile.v.ports, dtype=np.complex128)
-    for c in range(count):
-        fields = np.zeros((tile.u.ports, tile.v.ports), np.complex128)
-        behind_v = _through(tile.v, v, c, identity)[:channels]
-        fields[:channels] = behind_v * sigma.amplitude[c][:, None]
-        light[c] = _through(tile.u, u, c, fields)
-    turned = tile.tile.gain * np.exp(1j * tile.tile.readout_rad)[:, None] * light
-    turned = _ends(turned, tile, chips["v"], chips["u"])
-    return calibrated(turned, tile.ideal, how.calibration, real=tile.real)
+    light = _light(tile, chips, changes, how.region)
+    light = tile.tile.gain * np.exp(1j * tile.tile.readout_rad)[:, None] * light
+    light = _ends(light, tile, chips["v"], chips["u"])
+    return calibrated(light, tile.ideal, how.calibration, real=tile.real)
+
+
+def _light(
+    tile: TileDevices,
+    chips: Mapping[str, Chips],
+    changes: Sequence[Settings] | None,
+    region: Region,
+) -> Complex:
+    """Light (C, m, n) behind U of all copies for the unit matrix."""
+    channels, n, m = len(tile.sigma.gone), tile.v.ports, tile.u.ports
+    fields = np.zeros((chips["v"].copies, m, n), np.complex128)
+    if region.columns is not None or region.ports is not None:
+        v, sigma, u = _drawn(tile, chips, changes)
+        v, u = (_only(region, *pair) for pair in ((tile.v, v), (tile.u, u)))
+        behind = light_behind(tile.v, v, None)
+        fields[:, :channels] = behind[:, :channels] * sigma.amplitude[:, :, None]
+        return light_behind(tile.u, u, fields)
+    set_v, set_s, set_u = (None, None, None) if changes is None else _stacked(changes)
+    behind, carried = mesh_light(tile.v, chips["v"], _entering(n), None, set_v)
+    sigma = drawn_attenuators(tile.sigma, chips["s"], _first(carried, channels), set_s)
+    np.multiply(behind[:, :channels], sigma.amplitude[:, :, None], out=fields[:, :channels])
+    return mesh_light(tile.u, chips["u"], _widened(sigma.carried, m), fields, set_u)[0]
+
+
+def _entering(ports: int) -> Carried:
+    return Carried(np.zeros((1, ports)), np.ones(ports))
+
+
+def _first(carried: Carried, channels: int) -> Carried:
+    return Carried(carried.phase_rad[:, :channels], carried.power[:channels])
+
+
+def _widened(carried: Carried, ports: int) -> Carried:
+    """With dark guides behind the channels."""
+    phase_rad, power = np.zeros((len(carried.phase_rad), ports)), np.zeros(ports)
+    phase_rad[:, : len(carried.power)], power[: len(carried.power)] = (
+        carried.phase_rad,
+        carried.power,
+    )
+    return Carried(phase_rad, power)
 
 
 def _drawn(
@@ -146,15 +178,11 @@ def _drawn(
 ) -> tuple[DrawnMesh, DrawnAttenuators, DrawnMesh]:
     """V, attenuators and U of all copies; without `changes` heaters trim what reaches them."""
     channels, n, m = len(tile.sigma.gone), tile.v.ports, tile.u.ports
-    entering = Carried(np.zeros((1, n)), np.ones(n))
     set_v, set_s, set_u = (None, None, None) if changes is None else _stacked(changes)
-    v = drawn_mesh(tile.v, chips["v"], entering, set_v, told=told)
-    behind = Carried(v.carried.phase_rad[:, :channels], v.carried.power[:channels])
-    sigma = drawn_attenuators(tile.sigma, chips["s"], behind, set_s)
-    phase_rad, power = np.zeros((len(sigma.carried.phase_rad), m)), np.zeros(m)
-    phase_rad[:, :channels] = sigma.carried.phase_rad
-    power[:channels] = sigma.carried.power
-    return v, sigma, drawn_mesh(tile.u, chips["u"], Carried(phase_rad, power), set_u, told=told)
+    v = drawn_mesh(tile.v, chips["v"], _entering(n), set_v, told=told)
+    sigma = drawn_attenuators(tile.sigma, chips["s"], _first(v.carried, channels), set_s)
+    leaving = _widened(sigma.carried, m)
+    return v, sigma, drawn_mesh(tile.u, chips["u"], leaving, set_u, told=told)
 
 
 def _only(region: Region, devices: MeshDevices, drawn: DrawnMesh) -> DrawnMesh:
@@ -222,10 +250,12 @@ def trimmed_settings(made: MadeTile) -> Settings:
     to_upper, to_lower = heaters.correction_factors()
     sigma = heaters.makes(to_upper * (upper - lower), to_lower * (upper - lower))
     common = np.where(row.devices.gone > 0, 0.0, (upper + lower + sum(heaters.on_arms(sigma))) / 2)
-    phase_rad, power = np.zeros((1, m)), np.zeros(m)
-    phase_rad[0, :channels] = carried.phase_rad[0, :channels] + row.guide_rad + common
-    power[:channels] = carried.power[:channels] * np.cos(heaters.phase_rad / 2) ** 2
-    u, _ = mesh_trims(made.u.devices, made.u.errors, made.u.out_rad, Carried(phase_rad, power))
+    behind = _first(carried, channels)
+    passed = Carried(
+        behind.phase_rad + row.guide_rad + common,
+        behind.power * np.cos(heaters.phase_rad / 2) ** 2,
+    )
+    u, _ = mesh_trims(made.u.devices, made.u.errors, made.u.out_rad, _widened(passed, m))
     return Settings(v.theta[0], v.phi[0], sigma, u.theta[0], u.phi[0], np.zeros(m))
 
 
@@ -250,16 +280,11 @@ def made_tiles(tile: TileDevices, chips: Mapping[str, Chips]) -> list[MadeTile]:
 
 def _made_meshes(devices: MeshDevices, chips: Chips) -> list[MadeMesh]:
     errors, out_rad = static_errors(devices, chips)
-    lost, leak = kept(devices, chips), leaked(chips)
+    lost, leak = chips.kept(devices.common_db), chips.leak
     return [
         MadeMesh(devices, errors.of_copy(c), _of(out_rad, c), lost, leak)
         for c in range(chips.copies)
     ]
-
-
-def _through(devices: MeshDevices, drawn: DrawnMesh, copy: int, x: Complex) -> Complex:
-    y = propagate_cells(devices.core, drawn.cells[copy], x)
-    return np.asarray(drawn.out[copy][:, None] * y)
 
 
 def _ends(light: Complex, tile: TileDevices, v: Chips, u: Chips) -> Complex:

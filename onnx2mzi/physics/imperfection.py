@@ -30,12 +30,13 @@ class Imperfections:
     split_rad            sigma of each coupler's angle about pi/4
     split_shared_rad     sigma of a deviation that all couplers of a chip share
     split_offset_rad     the same deviation of all couplers of all chips
+    split_gradient_rad_mm  sigma of a chip's gradient of the couplers' angle, along x and along y
     loss_scale           times the technology's losses
     loss_sigma_db        spread of the loss of an MZI or crossing; never below 0 dB in all
     crosstalk_scale      times the amplitude that crossings leak in the technology
     thermal              phase in a neighbouring guide per phase of an active heater
     fabrication_scale    times the static phase error that the coherence length implies
-    gradient_rad_mm2     sigma of a chip's gradient: rad per mm of guide and mm across
+    gradient_rad_mm2     sigma of a chip's gradient, along x and along y: rad per mm of guide and mm
     modulator, detector  sigma of the relative amplitude of every input and output guide
     dead, stuck          share of heaters that make no phase, or a random one
     bits                 codes of the drivers; None leaves phases as they are
@@ -46,6 +47,7 @@ class Imperfections:
     split_rad: float = 0.0
     split_shared_rad: float = 0.0
     split_offset_rad: float = 0.0
+    split_gradient_rad_mm: float = 0.0
     loss_scale: float = 0.0
     loss_sigma_db: float = 0.0
     crosstalk_scale: float = 0.0

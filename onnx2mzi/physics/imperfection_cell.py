@@ -39,6 +39,12 @@ class CellErrors:
             found[name] = value[copy % len(value)] if several else value
         return CellErrors(**found)
 
+    def moved(self, place: str, by: tuple[Real, Real]) -> "CellErrors":
+        """With more phase on both guides of a place: "in" or "arm", upper and lower."""
+        upper, lower = f"{place}_upper", f"{place}_lower"
+        more = {upper: getattr(self, upper) + by[0], lower: getattr(self, lower) + by[1]}
+        return replace(self, **more)
+
 
 ERRORS = tuple(item.name for item in fields(CellErrors))
 

@@ -42,19 +42,19 @@ def block_keys(*, seed: int, copies: Sequence[int], block: str) -> Keys:
 
 def uniform(*, keys: Keys, device: npt.ArrayLike, stream: int, which: int = 0) -> Real:
     """A uniform number in (0, 1) for each copy and device, shape (C, K); `which` of two (0, 1)."""
-    if not (0 <= stream < STREAMS and which in (0, 1)):
-        raise ValueError(f"there is no stream {stream}, {which}")
-    counter = np.asarray(device, np.uint64) * np.uint64(2 * STREAMS)
-    counter += np.uint64(2 * stream + which + 1)
-    z = _mixed(keys[:, None] + counter * _GOLDEN) >> np.uint64(12)
-    number = z.astype(np.float64)
+    if which not in (0, 1):
+        raise ValueError(f"there is no number {which} of two")
+    number = (_hash(keys, device, stream, which) >> np.uint64(12)).astype(np.float64)
     number += 0.5
     number *= 2.0**-52
     return number
 
 
 def normals(*, keys: Keys, device: npt.ArrayLike, stream: int) -> tuple[Real, Real]:
-    """Two independent standard normal numbers for each copy and device, shape (C, K) each."""
+    """Two independent standard normal numbers for each copy and device, shape (C, K) each.
+
+    32 bits make the radius, 32 the angle: no number is beyond 6.8 sigma.
+    """
     radius, angle = _polar(keys, device, stream)
     return radius * np.cos(angle), radius * np.sin(angle)
 
@@ -65,11 +65,23 @@ def normal(*, keys: Keys, device: npt.ArrayLike, stream: int, which: int = 0) ->
     return np.asarray(radius * (np.cos(angle) if which == 0 else np.sin(angle)))
 
 
+def _hash(keys: Keys, device: npt.ArrayLike, stream: int, which: int) -> Keys:
+    if not 0 <= stream < STREAMS:
+        raise ValueError(f"there is no stream {stream}")
+    counter = np.asarray(device, np.uint64) * np.uint64(2 * STREAMS)
+    counter += np.uint64(2 * stream + which + 1)
+    return _mixed(keys[:, None] + counter * _GOLDEN)
+
+
 def _polar(keys: Keys, device: npt.ArrayLike, stream: int) -> tuple[Real, Real]:
-    radius = uniform(keys=keys, device=device, stream=stream, which=0)
+    z = _hash(keys, device, stream, 0)
+    radius = (z >> np.uint64(32)).astype(np.float64)
+    radius += 0.5
+    radius *= 2.0**-32
     np.log(radius, out=radius)
     radius *= -2.0
     np.sqrt(radius, out=radius)
-    angle = uniform(keys=keys, device=device, stream=stream, which=1)
-    angle *= 2.0 * np.pi
+    angle = (z & np.uint64(0xFFFFFFFF)).astype(np.float64)
+    angle += 0.5
+    angle *= 2.0**-31 * np.pi
     return radius, angle

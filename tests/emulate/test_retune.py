@@ -15,7 +15,7 @@ from onnx2mzi.emulate.imperfect import (
     imperfect_program,
     mesh_tiles,
 )
-from onnx2mzi.emulate.imperfect_mesh import Chips
+from onnx2mzi.emulate.imperfect_errors import Chips
 from onnx2mzi.emulate.retune import MadeTile, Settings, light_of
 from onnx2mzi.ir import Program
 from onnx2mzi.physics.imperfection import TYPICAL, Imperfections

@@ -49,14 +49,16 @@ static int run_cells_vjp(int ports, size_t count, const int32_t *column, const i
   Mesh m{ports, count, column, port, nullptr, nullptr, out};
   return cells_vjp(m, cells, x, g, batch, grad_cells, grad_x);
 }
-static int run_devices(int ports, size_t count, const int32_t *column, const int32_t *port,
-                       const double *table, const uint64_t *device, size_t copies,
-                       const double *sizes, const uint64_t *keys, const double *shared,
-                       const double *slope, int set, double *gathered, double *power,
-                       double *theta, double *phi, double *cells) {
-  Devices d{ports, count, column, port, table, device};
-  return device_copies(d, copies, sizes, keys, shared, slope, set, gathered, power, theta, phi,
-                       cells);
+static int run_copies(int ports, size_t count, const int32_t *column, const int32_t *port,
+                      const double *out, const double *table, const uint64_t *device,
+                      const double *made, size_t copies, const double *sizes,
+                      const uint64_t *keys, const double *common, int set, double *gathered,
+                      double *power, double *theta, double *phi, double *cells, const double *x,
+                      size_t batch, const double *factors, double *y) {
+  Devices d{ports, count, column, port, out, table, device, made};
+  Light light{x, batch, factors, y};
+  return device_copies(d, copies, sizes, keys, common, set != 0, gathered, power, theta, phi,
+                       cells, y ? &light : nullptr);
 }
 static int run_imperfect(int ports, size_t count, const int32_t *column, const int32_t *port,
                          const double *theta, const double *phi, const double *out,
@@ -67,7 +69,7 @@ static int run_imperfect(int ports, size_t count, const int32_t *column, const i
 }
 
 static const Kernels TABLE = {run_clements, run_isometry, run_forward, run_cells,
-                              run_vjp,      run_taps,     run_cells_vjp, run_devices, run_imperfect};
+                              run_vjp,      run_taps,     run_cells_vjp, run_copies, run_imperfect};
 
 }  // namespace KERNEL_ARCH
 

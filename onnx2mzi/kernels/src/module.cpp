@@ -216,38 +216,45 @@ PyObject *py_cells_vjp(PyObject *, PyObject *args) {
   return done(ok);
 }
 
-PyObject *py_devices(PyObject *, PyObject *args) {
-  int ports, rows, sizes, set;
-  Py_ssize_t k, copies;
-  PyObject *o[12];
-  if (!PyArg_ParseTuple(args, "inniiiOOOOOOOOOOOO", &ports, &k, &copies, &rows, &sizes, &set, o,
-                        o + 1, o + 2, o + 3, o + 4, o + 5, o + 6, o + 7, o + 8, o + 9, o + 10,
-                        o + 11))
+PyObject *py_copies(PyObject *, PyObject *args) {
+  int ports, rows, sizes, commons, set;
+  Py_ssize_t k, copies, batch;
+  PyObject *a[4], *o[12];
+  if (!PyArg_ParseTuple(args, "(inOOOO)(niiii)OOOOOOOOOnOOO", &ports, &k, a, a + 1, a + 2, a + 3,
+                        &copies, &rows, &sizes, &commons, &set, o, o + 1, o + 2, o + 3, o + 4,
+                        o + 5, o + 6, o + 7, o + 8, &batch, o + 9, o + 10, o + 11))
     return nullptr;
-  if (ports < 1 || k < 0 || copies < 0 || rows != 29 || sizes != 10)
+  if (ports < 1 || k < 0 || copies < 0 || batch < 0 || rows != 30 || sizes != 12 || commons != 5)
     return PyErr_Format(PyExc_ValueError, "bad size");
-  const size_t n = size_t(k), c = size_t(copies);
-  View column, port, numbers, device, size, keys, shared, slope, gathered, power, change, cells;
-  const bool changes = !Py_IsNone(o[10]);
-  if (!column.open(o[0], n * 4, false) || !port.open(o[1], n * 4, false) ||
-      !numbers.open(o[2], size_t(rows) * n * D, false) || !device.open(o[3], n * 8, false) ||
-      !size.open(o[4], size_t(sizes) * D, false) || !keys.open(o[5], c * 8, false) ||
-      !shared.open(o[6], c * D, false) || !slope.open(o[7], c * D, false) ||
-      !gathered.open(o[8], c * size_t(ports) * D, true) ||
-      !power.open(o[9], c * size_t(ports) * D, true) ||
-      (changes && !change.open(o[10], 2 * c * n * D, true)) ||
-      !cells.open(o[11], c * n * 4 * Z, true))
+  const size_t n = size_t(k), c = size_t(copies), p = size_t(ports), fields = c * p * size_t(batch);
+  View column, port, out, devices, number, made, size, keys, common, gathered, power, change;
+  View cells, x, factors, y;
+  const bool drives = !Py_IsNone(o[1]), changes = !Py_IsNone(o[7]), light = !Py_IsNone(o[11]);
+  const bool enters = light && !Py_IsNone(o[9]);
+  if ((set && !changes) || (light && !enters && batch != ports))
+    return PyErr_Format(PyExc_ValueError, "bad size");
+  if (!column.open(a[0], n * 4, false) || !port.open(a[1], n * 4, false) ||
+      !out.open(a[2], p * D, false) || !devices.open(a[3], size_t(rows) * n * D, false) ||
+      !number.open(o[0], n * 8, false) || (drives && !made.open(o[1], 2 * n * D, false)) ||
+      !size.open(o[2], size_t(sizes) * D, false) || !keys.open(o[3], c * 8, false) ||
+      !common.open(o[4], size_t(commons) * c * D, false) || !gathered.open(o[5], c * p * D, true) ||
+      !power.open(o[6], p * D, true) || (changes && !change.open(o[7], 2 * c * n * D, true)) ||
+      (!light && !cells.open(o[8], c * n * 4 * Z, true)) ||
+      (enters && !x.open(o[9], fields * Z, false)) ||
+      (light && (!factors.open(o[10], c * p * Z, false) || !y.open(o[11], fields * Z, true))))
     return nullptr;
   const int32_t *at = port.ints();
   for (size_t j = 0; j < n; j++)
     if (at[j] < 0 || at[j] > ports - 2) return PyErr_Format(PyExc_ValueError, "bad port");
   int ok;
   Py_BEGIN_ALLOW_THREADS;
-  ok = table->devices(ports, n, column.ints(), at, numbers.in(),
-                      static_cast<const uint64_t *>(device.buffer.buf), c, size.in(),
-                      static_cast<const uint64_t *>(keys.buffer.buf), shared.in(), slope.in(),
-                      set, gathered.out(), power.out(), changes ? change.out() : nullptr,
-                      changes ? change.out() + c * n : nullptr, cells.out());
+  ok = table->copies(ports, n, column.ints(), at, out.in(), devices.in(),
+                     static_cast<const uint64_t *>(number.buffer.buf), drives ? made.in() : nullptr,
+                     c, size.in(), static_cast<const uint64_t *>(keys.buffer.buf), common.in(), set,
+                     gathered.out(), power.out(), changes ? change.out() : nullptr,
+                     changes ? change.out() + c * n : nullptr, light ? nullptr : cells.out(),
+                     enters ? x.in() : nullptr, size_t(batch), light ? factors.in() : nullptr,
+                     light ? y.out() : nullptr);
   Py_END_ALLOW_THREADS;
   return done(ok);
 }
@@ -339,7 +346,7 @@ PyMethodDef methods[] = {
     {"vjp", py_vjp, METH_VARARGS, "Gradients of the phases."},
     {"taps", py_taps, METH_VARARGS, "Fields next to every MZI."},
     {"cells_vjp", py_cells_vjp, METH_VARARGS, "Gradients of any 2 x 2 cells."},
-    {"devices", py_devices, METH_VARARGS, "Copies of a mesh with all their errors."},
+    {"copies", py_copies, METH_VARARGS, "Imperfect copies of a mesh, or light through them."},
     {"imperfect", py_imperfect, METH_VARARGS, "Light through imperfect copies."},
     {"balance", py_balance, METH_VARARGS, "Drawn phases to the balanced gauge."},
     {"realise", py_realise, METH_VARARGS, "Balanced phases to drawn ones."},

@@ -24,11 +24,13 @@ struct Kernels {
   int (*cells_vjp)(int ports, size_t count, const int32_t *column, const int32_t *port,
                    const double *out, const double *cells, const double *x, const double *g,
                    size_t batch, double *grad_cells, double *grad_x);
-  // Copies of devices: see device.hpp.
-  int (*devices)(int ports, size_t count, const int32_t *column, const int32_t *port,
-                 const double *table, const uint64_t *device, size_t copies, const double *sizes,
-                 const uint64_t *keys, const double *shared, const double *slope, int set,
-                 double *gathered, double *power, double *theta, double *phi, double *cells);
+  // Copies of devices: see device.hpp. Without y there is no light, with it there are no cells.
+  int (*copies)(int ports, size_t count, const int32_t *column, const int32_t *port,
+                const double *out, const double *table, const uint64_t *device,
+                const double *made, size_t copies, const double *sizes, const uint64_t *keys,
+                const double *common, int set, double *gathered, double *power, double *theta,
+                double *phi, double *cells, const double *x, size_t batch, const double *factors,
+                double *y);
   int (*imperfect)(int ports, size_t count, const int32_t *column, const int32_t *port,
                    const double *theta, const double *phi, const double *out, const double *x,
                    size_t batch, const double *sigmas, uint64_t seed, uint64_t first, size_t copies,
