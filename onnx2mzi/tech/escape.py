@@ -100,7 +100,9 @@ def _cluster_um(technology: Technology, width_um: Real, wide: Bools, rows: int) 
     passing = np.bincount(cluster) - 1
     beside = passing * (technology.routing.track_um + space)
     joined = (places(technology, width_um)[row == 0] - 1) * pads.pitch_um
-    return np.asarray(joined + np.maximum(pads.pitch_um, pads.size_um + space + beside))
+    wide_um = joined + np.maximum(pads.pitch_um, pads.size_um + space + beside)
+    grid = 2 * technology.grid_um
+    return np.asarray(np.round(np.ceil(wide_um / grid - 1e-6) * grid, 6))
 
 
 def escape(
@@ -175,9 +177,8 @@ def _routed(
     low = bounds_um[0] + space + pads.size_um / 2
     high = bounds_um[1] + pads.size_um / 2 - float(run.sum())
     slack = np.cumsum(run) - run
-    first = _spread(wanted, slack, low, high)
     grid = 2 * technology.grid_um
-    first_x = np.round(np.round(first / grid) * grid, 6)[cluster]
+    first_x = _spread(wanted, slack, low, high, grid)[cluster]
     pad_x, pass_x = np.round(first_x + centre_of, 6), np.round(first_x + offset, 6)
     width = np.minimum(width_um, pad_um)
     jogs = river(x_um, pass_x, width, space)
@@ -190,8 +191,8 @@ def _routed(
     return Escape(width, jogs, pass_x, pad_x, pad_y, pad_um, length, round(height, 6))
 
 
-def _spread(wanted_um: Real, slack_um: Real, low: float, high: float) -> Real:
-    """Positions in order, near where they are wanted, `slack_um` apart: its differences.
+def _spread(wanted_um: Real, slack_um: Real, low: float, high: float, grid_um: float) -> Real:
+    """Positions on a grid, in order, near where they are wanted, `slack_um` apart: its differences.
 
     The first is at `low` or more, the last its slack above `high` or less.
     """
@@ -200,4 +201,6 @@ def _spread(wanted_um: Real, slack_um: Real, low: float, high: float) -> Real:
     free = (wanted_um - slack).clip(low, max(low, high))
     pushed = np.maximum.accumulate(free)
     pulled = np.minimum.accumulate(free[::-1])[::-1]
-    return np.asarray((pushed + pulled) / 2 + slack)
+    # Before they are moved apart: what is at one place stays there.
+    free = np.round((pushed + pulled) / 2 / grid_um) * grid_um
+    return np.asarray(np.round(free + slack, 6))

@@ -111,7 +111,7 @@ def test_pads_and_their_wires_keep_their_distance(name: str, data: st.DataObject
     apart = (width[:-1] + width[1:]) / 2 + space
     x = np.cumsum(np.concatenate([[50.0], apart])) + 200 * np.cumsum(wide)
     field = field_um(technology, wide)
-    right = max(float(x[-1]) + 50.0, field)
+    right = max(float(x[-1]) + 50.0, field) + data.draw(st.sampled_from([0.0, 0.001, 7.777]))
     made = escape(technology, x, width, wide * 10.0, wide, left_um=0.0, right_um=right)
     half, size = made.width_um / 2, technology.pads.size_um
     pads = np.stack([made.pad_x_um, made.pad_y_um, made.pad_x_um, made.pad_y_um], 1)
