@@ -44,21 +44,19 @@ def river(from_um: Real, to_um: Real, width_um: Real, space_um: float) -> Jogs:
     if len(from_um) == 0:
         none = np.zeros(0)
         return Jogs(np.zeros(0, np.int64), none, none, none, none)
-    apart = (width_um[:-1] + width_um[1:]) / 2 + space_um
-    base = float(width_um.max()) / 2 + space_um
-    right = _rightwards(from_um, to_um, apart)
-    left = _rightwards(-from_um[::-1], -to_um[::-1], apart[::-1])
-    edge = base + width_um / 2
-    highest = max(_highest(right, edge, right.least), _highest(left, edge[::-1], left.least))
-    ways = [_steps(right, edge, highest), _steps(left, edge[::-1], highest)]
+    half = width_um / 2
+    right = _rightwards(from_um, to_um, half, space_um)
+    left = _rightwards(-from_um[::-1], -to_um[::-1], half[::-1], space_um)
+    highest = max(_highest(right, right.least_um), _highest(left, left.least_um))
+    ways = [_steps(right, highest), _steps(left, highest)]
     # What moves to the left was mirrored.
     wire, y, start, end = ways[1]
     ways[1] = len(from_um) - 1 - wire, y, -start, -end
     wire, y, start, end = (np.concatenate(parts) for parts in zip(*ways, strict=True))
     order = np.lexsort((y, wire))
-    wire, y = wire[order], np.round(base + y[order], 6)
+    wire, y = wire[order], np.round(y[order], 6)
     top = np.zeros(len(from_um))
-    np.maximum.at(top, wire, y + width_um[wire] / 2)
+    np.maximum.at(top, wire, y + half[wire])
     return Jogs(wire, y, np.round(start[order], 6), np.round(end[order], 6), np.round(top, 6))
 
 
@@ -66,23 +64,26 @@ def river(from_um: Real, to_um: Real, width_um: Real, space_um: float) -> Jogs:
 class _Way:
     """Wires that move to the right, where `moves`; others keep out of their way.
 
-    `past_um`: the least distance of every wire from the first one. A wire climbs over those up
-    to `last`. `least`, `single`: how much, with doglegs and with a step; a `chain` of wires that
-    meet takes the one or the other.
+    `past_um`: the least distance of every wire from the first one; `base_um`: of its step from
+    y = 0. A wire climbs over those up to `last`: to the height `least_um` with doglegs, and to
+    `single_um` with a step. A `chain` of wires that meet takes the one or the other.
     """
 
     from_um: Real
     to_um: Real
+    half_um: Real
     moves: Bools
     past_um: Real
+    base_um: Real
     last: Ints
-    least: Real
-    single: Real
+    least_um: Real
+    single_um: Real
     chain: Ints
 
 
-def _rightwards(from_um: Real, to_um: Real, apart_um: Real) -> _Way:
-    past = np.concatenate([[0.0], np.cumsum(apart_um)])
+def _rightwards(from_um: Real, to_um: Real, half_um: Real, space_um: float) -> _Way:
+    past = np.concatenate([[0.0], np.cumsum(half_um[:-1] + half_um[1:] + space_um)])
+    base = half_um + space_um
     own = np.arange(len(from_um))
     # Moved along to this wire, the first rise of wire k lies before this one's end.
     last = np.searchsorted(from_um - past, to_um - past - SAME_UM, side="left") - 1
@@ -91,17 +92,19 @@ def _rightwards(from_um: Real, to_um: Real, apart_um: Real) -> _Way:
     meets = moves[:-1] & (last[:-1] > own[:-1])
     chain = np.concatenate([[0], np.cumsum(~meets)])
     ends = np.searchsorted(chain, chain, side="right") - 1
-    return _Way(from_um, to_um, moves, past, last, past[last] - past, past[ends] - past, chain)
+    least, single = (base[k] + past[k] - past for k in (last, ends))
+    return _Way(from_um, to_um, half_um, moves, past, base, last, least, single, chain)
 
 
-def _highest(way: _Way, edge_um: Real, climb_um: Real) -> float:
-    return float((edge_um + climb_um)[way.moves].max(initial=0.0))
+def _highest(way: _Way, height_um: Real) -> float:
+    """The upper edge of the highest step."""
+    return float((height_um + way.half_um)[way.moves].max(initial=0.0))
 
 
-def _steps(way: _Way, edge_um: Real, highest_um: float) -> tuple[Ints, Real, Real, Real]:
-    """(wire, climb, from, to) of every step."""
+def _steps(way: _Way, highest_um: float) -> tuple[Ints, Real, Real, Real]:
+    """(wire, height, from, to) of every step."""
     tall = np.zeros(int(way.chain[-1]) + 1)
-    np.maximum.at(tall, way.chain, edge_um + way.single)
+    np.maximum.at(tall, way.chain, way.single_um + way.half_um)
     one = tall[way.chain] <= highest_um + SAME_UM
     straight = np.flatnonzero(way.moves & one)
     bent = np.flatnonzero(way.moves & ~one)
@@ -112,10 +115,10 @@ def _steps(way: _Way, edge_um: Real, highest_um: float) -> tuple[Ints, Real, Rea
     start = rise[met] + way.past_um[wire]
     end = np.minimum(rise[met + 1] + way.past_um[wire], way.to_um[wire])
     there = end - start > SAME_UM
-    climb = (way.past_um[met] - way.past_um[wire])[there]
+    height = (way.base_um[met] + way.past_um[met] - way.past_um[wire])[there]
     return (
         np.concatenate([straight, wire[there]]),
-        np.concatenate([way.single[straight], climb]),
+        np.concatenate([way.single_um[straight], height]),
         np.concatenate([way.from_um[straight], start[there]]),
         np.concatenate([way.to_um[straight], end[there]]),
     )

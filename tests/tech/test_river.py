@@ -75,13 +75,14 @@ def test_no_wire_climbs_more_than_those_that_it_must_pass_force_it_to(
     start, end, width = made
     jogs = river(start, end, width, SPACE_UM)
     past = np.concatenate([[0.0], np.cumsum((width[:-1] + width[1:]) / 2 + SPACE_UM)])
-    base, least = float(width.max()) / 2 + SPACE_UM, 0.0
+    least = 0.0
     for i in np.flatnonzero(start != end):
         # Wires between, packed closely beside wire i's end, that start before it.
         along = np.arange(i, len(start)) if end[i] > start[i] else np.arange(i, -1, -1)
         sign = np.sign(end[i] - start[i])
         met = [k for k in along if sign * (start[k] - (past[k] - past[i]) - end[i]) < -1e-6]
-        least = max(least, base + abs(past[met[-1]] - past[i]) + width[i] / 2)
+        above = abs(past[met[-1]] - past[i]) + width[met[-1]] / 2 + SPACE_UM
+        least = max(least, above + width[i] / 2)
     assert jogs.top_um.max(initial=0.0) == pytest.approx(least)
 
 
