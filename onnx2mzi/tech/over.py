@@ -30,8 +30,11 @@ def lead_y_um(technology: Technology) -> float:
 
 
 def tracks_over(technology: Technology, section_um: float) -> int:
-    """Tracks above a section of heaters: leads keep the space from the ground's contacts."""
-    if not over_cells(technology):
+    """Tracks above a section of heaters: leads keep the space from the ground's contacts.
+
+    None above a foundry's heaters: where a lead could run is not known.
+    """
+    if not over_cells(technology) or technology.heater.fixed is not None:
         return 0
     track, space = technology.routing.track_um, technology.rules.metal_space_um
     room = section_um - technology.heater.contact_length_um
