@@ -7,6 +7,7 @@ TABLE: dict[str, str] = {
     "canonicalize": "onnx2mzi.passes.canonicalize:Canonicalize",
     "prune": "onnx2mzi.passes.prune.prune:Prune",
     "compact": "onnx2mzi.passes.compact:Compact",
+    "retime": "onnx2mzi.passes.retime:Retime",
     "broken": "onnx2mzi.passes.broken:Broken",
     "trim": "onnx2mzi.passes.trim:Trim",
     "finetune": "onnx2mzi.passes.finetune:Finetune",
