@@ -19,7 +19,7 @@ from onnx2mzi.passes.prune.thetas import RealTile, gradient, slopes
 from onnx2mzi.passes.prune.thin import Metric, Thinned, goals, linearised
 from onnx2mzi.passes.prune.thinning import real_tile, sheet_matrix
 from onnx2mzi.passes.prune.weights import truncated_tiles
-from onnx2mzi.passes.prune.whole import LARGE, thinned_together, widest
+from onnx2mzi.passes.prune.whole import large, thinned_together
 from onnx2mzi.physics.arrays import Matrix, Real
 
 # The share of the bound for singular values; with 0 and 0.6 more phases are left.
@@ -48,7 +48,7 @@ def nearest_thinned(
     def kept(sheet: Sheet) -> bool:
         return bool(np.linalg.norm(sheet_matrix(sheet, w.dtype) - w) ** 2 <= allowed)
 
-    if widest([[start]]) > LARGE:
+    if large([[start]]):
         plain = (np.eye(w.shape[0]), np.eye(w.shape[1]))
         (layer,) = thinned_together(
             [(start,)], [[plain]], [1.0], most=0, good=lambda f: kept(f[0][0]), tell=progress

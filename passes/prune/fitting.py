@@ -15,7 +15,7 @@ from onnx2mzi.passes.prune.plan import Cache, Prunable, matrices, prunable, shap
 from onnx2mzi.passes.prune.search import Waypoint, deepest, descend
 from onnx2mzi.passes.prune.split import Sheet, sheets, sheets_phases
 from onnx2mzi.passes.prune.thinning import metrics, product, thinned_layer
-from onnx2mzi.passes.prune.whole import LARGE, thinned_together, widest
+from onnx2mzi.passes.prune.whole import pays, thinned_together
 from onnx2mzi.physics.arrays import Matrix
 
 # The way down ends where the fitting data are this many limits away; nothing was ever accepted
@@ -26,7 +26,7 @@ FAR = 20.0
 # up the rest), and if the tiles of all tries together are no more than `SMALL` from others too.
 STARTS = (0.5, 0.25, 1.0)
 SMALL = 16
-# `LARGE` tiles are thinned all together, from the plan that uses up this share of the limit.
+# Tiles that are thinned all together start from the plan that uses up this share of the limit.
 LARGE_START = 0.65
 # Error at which layers are compared, as a share of the power of a layer's outputs.
 PROBE = 1e-2
@@ -123,12 +123,12 @@ def fit(
         if start is None:
             continue
         whole = search.sheets(start)
-        if goal.most_tiles and widest(whole) > LARGE:
+        tiles = sum(len(sheet.tiles) for layer in whole for sheet in layer)
+        if tiles <= goal.most_tiles and pays(whole):
             start = search.start(LARGE_START) or start
             together = search.thinned_together(search.sheets(start))
             best = min(best, together, key=search.cost)
             break
-        tiles = sum(len(sheet.tiles) for layer in whole for sheet in layer)
         spent += tiles
         if tiles > goal.most_tiles or (share != STARTS[0] and spent > SMALL):
             break

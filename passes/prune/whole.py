@@ -24,8 +24,11 @@ from onnx2mzi.passes.prune.thin import DAMPING, Metric, Thinned, goals
 from onnx2mzi.passes.prune.thinning import real_tile
 from onnx2mzi.physics.arrays import Real
 
-# Tiles with more thetas than this are for this module; the surgeon of `thin` takes seconds there.
+# Tiles with more thetas than this are for this module, as `thin` takes minutes there;
+# so are smaller ones, `MOST` thetas in all, if their cubes, which it takes, add up to `CUBES`.
 LARGE = 4500
+CUBES = 1e10
+MOST = 100_000
 # Thetas that one matrix of the surgeon holds.
 WIDE = 2000
 # Share of all heaters that goes in one round, and rounds in sequence that may fail.
@@ -164,17 +167,27 @@ def _moved(here: Thinned, metric: Metric, block: _Block, away: Places, *, must: 
     return best
 
 
-def widest(layers: Sequence[Sequence[Sheet]]) -> int:
-    """Most thetas that are not 0 in one real tile."""
-    tiles = (tile for layer in layers for sheet in layer for tile in sheet.tiles)
-    return max(
-        (
-            int(np.count_nonzero(tile.u.theta) + np.count_nonzero(tile.v.theta))
-            for tile in tiles
-            if tile.u.is_real and tile.v.is_real
-        ),
-        default=0,
-    )
+def pays(layers: Sequence[Sequence[Sheet]]) -> bool:
+    """Whether tiles are better thinned here than one by one: one is large, or all take long."""
+    thetas = _thetas(layers)
+    long = sum(count**3 for count in thetas) > CUBES and sum(thetas) <= MOST
+    return long or large(layers)
+
+
+def large(layers: Sequence[Sequence[Sheet]]) -> bool:
+    """Whether a tile has more than `LARGE` thetas."""
+    return max(_thetas(layers), default=0) > LARGE
+
+
+def _thetas(layers: Sequence[Sequence[Sheet]]) -> list[int]:
+    """Thetas of every real tile."""
+    return [
+        int(np.count_nonzero(tile.u.theta) + np.count_nonzero(tile.v.theta))
+        for layer in layers
+        for sheet in layer
+        for tile in sheet.tiles
+        if tile.u.is_real and tile.v.is_real
+    ]
 
 
 def thinned_together(

@@ -223,18 +223,21 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
 
 
 def post(name: str, seed: int, given: argparse.Namespace) -> list[Row]:
-    """Without training: 1000 unlabelled training images, half a point that may be lost."""
+    """Without training: 1000 unlabelled training images, half a point that may be lost, or the
+    share that shall go at each number of ports."""
     net, data, _, model = prepared(name, seed, given)
     x, _ = nets.everything(data)
     chosen = np.random.default_rng(seed).choice(len(x), 1000, replace=False)
     rows = []
-    for ports in (max(net.sizes), 64):
+    for target in given.targets.split(","):
+        ports, _, share = target.partition(":")
         began, cpu = time.perf_counter(), time.process_time()
-        text = f"{LOWERING},prune{{method={given.post} max_drop=0.005}}"
+        goal = f"target={share}" if share else "max_drop=0.005"
+        text = f"{LOWERING},prune{{method={given.post} {goal}}}"
         chip = onnx2mzi.compile(
             model,
             onnx2mzi.Pipeline.parse(text),
-            ports=ports,
+            ports=int(ports),
             data={"x": nets.entering(net, x[chosen])},
             test={"x": nets.entering(net, data.x_test), "y": data.y_test},
         )
@@ -246,7 +249,8 @@ def post(name: str, seed: int, given: argparse.Namespace) -> list[Row]:
                 "seed": seed,
                 "read": "test",
                 "method": f"post:{given.post}",
-                "ports": ports,
+                "goal": goal,
+                "ports": int(ports),
                 "reference": found["phases_reference"],
                 "active": found["phases_active"],
                 "dense": found["accuracy_reference"],
@@ -281,6 +285,11 @@ def main() -> int:
     parser.add_argument("--keep", default=str(Path(tempfile.gettempdir()) / "pruning_nets"))
     parser.add_argument("--chosen", action="store_true", help="measure on held training images")
     parser.add_argument("--post", default="", help="a method without training, as obs")
+    parser.add_argument(
+        "--targets",
+        default="784,784:0.97,64,64:0.93",
+        help="with --post: ports, or ports:share that shall go",
+    )
     parser.add_argument("--epochs", type=float, default=10.0)
     parser.add_argument("--dense-epochs", type=float, default=10.0)
     parser.add_argument("--start", default="auto", choices=("auto", "program"))

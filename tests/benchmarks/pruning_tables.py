@@ -143,17 +143,18 @@ def untrained(rows: Sequence[Row]) -> str:
         [
             f"{name}, {data}",
             method,
+            goal,
             str(ports),
             f"{mean(row['active'] for row in same):,.0f}",
             f"{mean(1 - row['active'] / row['reference'] for row in same):.2%}",
             _spread(lost(same)),
             f"{mean(row['cpu_s'] for row in same):.0f}",
         ]
-        for (name, data, method, ports), same in _groups(
-            rows, "net", "data", "method", "ports"
+        for (name, data, method, goal, ports), same in _groups(
+            rows, "net", "data", "method", "goal", "ports"
         ).items()
     ]
     if not lines:
         return ""
-    head = ("network", "method", "ports", "heaters", "no heater", "points lost", "CPU s")
+    head = ("network", "method", "goal", "ports", "heaters", "no heater", "points lost", "CPU s")
     return "### Without training, 1000 unlabelled inputs\n\n" + _table(head, lines)

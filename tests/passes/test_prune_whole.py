@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from onnx2mzi.passes.prune import bounded, whole
+from onnx2mzi.passes.prune import whole
 from onnx2mzi.passes.prune.bounded import nearest_thinned
 from onnx2mzi.passes.prune.moments import energy, moment
 from onnx2mzi.passes.prune.split import sheets, sheets_phases
 from onnx2mzi.passes.prune.thetas import gradient, slopes
 from onnx2mzi.passes.prune.thin import Metric
 from onnx2mzi.passes.prune.thinning import metrics, product, real_tile, sheet_matrix
-from onnx2mzi.passes.prune.whole import Layers, slope, thinned_together, widest
+from onnx2mzi.passes.prune.whole import Layers, pays, slope, thinned_together
 from onnx2mzi.physics.arrays import Real
 
 
@@ -18,7 +18,7 @@ from onnx2mzi.physics.arrays import Real
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of several blocks."""
     monkeypatch.setattr(whole, "WIDE", 20)
-    monkeypatch.setattr(bounded, "LARGE", 30)
+    monkeypatch.setattr(whole, "LARGE", 30)
 
 
 def weight(m: int, n: int, seed: int) -> Real:
@@ -106,7 +106,6 @@ def test_without_data_large_tiles_keep_the_bound() -> None:
     w = weight(12, 16, 4)
     found = nearest_thinned(w, limit=0.05, ports=16, progress=lambda done, total: None)
     assert found is not None
-    assert widest([[found]]) > 0
     assert np.linalg.norm(sheet_matrix(found, w.dtype) - w) <= 0.05 * np.linalg.norm(w)
     assert sheets_phases([[found]]) < 0.9 * sheets_phases([sheets(w, rank=12, ports=16)])
 
@@ -116,4 +115,4 @@ def test_complex_tiles_stay() -> None:
     layers = [sheets(w, rank=6, ports=8)]
     found = thinned_together(layers, [[(np.eye(6), np.eye(6))]], [1.0], most=0, good=lambda f: True)
     assert found == [tuple(layers[0])]
-    assert widest(found) == 0
+    assert not pays(found)
