@@ -1,7 +1,8 @@
 """`compensate`: heaters are driven so that they make up for each other's heat.
 
 What the layers compute is not touched: phases stay, only the drives that make them move (see
-`emulate.compensate_chip`). With data the network's answers are kept, without them every layer's
+`emulate.compensate_chip`), and the lengths of guides that make passive ones
+(`emulate.heat_lengths`). With data the network's answers are kept, without them every layer's
 outputs for random inputs.
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 from onnx2mzi.emulate.compensate_chip import Caution, compensate_chip
 from onnx2mzi.emulate.heat_aim import aim_of
 from onnx2mzi.emulate.heat_layout import heat_layout, smallest_die, with_drives
+from onnx2mzi.emulate.heat_lengths import no_lengths, passive_lengths, with_lengths
 from onnx2mzi.emulate.heat_task import task_of
 from onnx2mzi.emulate.heated import heat_response
 from onnx2mzi.errors import FitError, UsageError
@@ -40,6 +42,9 @@ class Compensate(Pass):
     )
     systematic: float = option(
         0.03, "relative error that all of the thermal model shares", low=0.0, high=1.0
+    )
+    lengths: bool = option(
+        True, "passive phases are drawn as long as they must be on the warm chip"
     )
 
     def effect(self, program: Program) -> Effect:
@@ -74,10 +79,12 @@ class Compensate(Pass):
             recalibrated=technology.detection is Detection.IQ,
             seed=context.seed,
         )
+        lengths = passive_lengths(program, layout) if self.lengths else no_lengths(layout)
         made = compensate_chip(
             aim=aim,
             layout=layout,
             response=response,
+            lengths=lengths,
             caution=Caution(random=self.random, systematic=self.systematic),
             steps=self.steps,
             tell=lambda step, loss: context.progress("compensate", step, self.steps),
@@ -87,4 +94,11 @@ class Compensate(Pass):
             f"compensate: loss by heat {made.loss_before:.3g} -> {made.loss:.3g} in {made.steps} "
             f"steps, heat {before / np.pi:.1f} -> {after / np.pi:.1f} P_pi"
         )
-        return with_drives(program, layout, made.drive_rad)
+        driven = with_drives(program, layout, made.drive_rad)
+        if len(lengths):
+            size = float(np.sqrt(np.mean(made.length_rad**2)))
+            context.log(
+                f"compensate: {len(lengths)} passive phases made for a warm chip, by "
+                f"{size:.2g} rad (root mean square)"
+            )
+        return with_lengths(driven, lengths, made.length_rad)

@@ -7,6 +7,7 @@ from typing import ClassVar
 from onnx2mzi.backends.gds.files import DESIGN_FILE, write_gds
 from onnx2mzi.backends.gds.layer_colours import write_layer_colours
 from onnx2mzi.backends.gds.picture import PNG_FILE, scene, write_png, write_svg
+from onnx2mzi.emulate.heat_lengths import as_drawn
 from onnx2mzi.pipeline.backend import Backend, Emission, chosen_layers
 from onnx2mzi.pipeline.base import option
 
@@ -25,7 +26,7 @@ class Gds(Backend):
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         chosen = chosen_layers(emission.program, self.layers, self.name)
         technology = emission.technology
-        files = write_gds(emission.program, technology, directory, chosen)
+        files = write_gds(as_drawn(emission.program), technology, directory, chosen)
         colours = write_layer_colours(technology, directory)
         seen = scene(emission.program, technology, chosen)
         files = (*files, colours, write_svg(seen, directory))

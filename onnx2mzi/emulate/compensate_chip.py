@@ -5,7 +5,9 @@ minimise  loss(K x) + eps_r^2 / 2 sum_h x_h^2 sum_s S_sh^2 (P^T F P)_ss + eps_s^
 over x >= 0. S is the response of segments to drives, P pushes phases of segments to balanced
 ones, K = P S, and K' is K without what heaters do to their own segments. The last two terms are
 what random and systematic errors of S are expected to cost: a solution that relies on large
-opposite effects pays for it. Each step is Gauss and Newton's (see `compensate`).
+opposite effects pays for it. Each step is Gauss and Newton's (see `compensate`). Passive phases
+whose guides may still be made longer follow the drives (see `heat_lengths`): the loss is that of
+what they leave.
 """
 
 from collections.abc import Callable
@@ -16,6 +18,7 @@ import numpy as np
 from onnx2mzi.emulate.compensate import nonnegative_least
 from onnx2mzi.emulate.heat_aim import Aim, Metric
 from onnx2mzi.emulate.heat_layout import HeatLayout
+from onnx2mzi.emulate.heat_lengths import Lengths, no_lengths
 from onnx2mzi.emulate.heated import HeatResponse
 from onnx2mzi.physics.arrays import Real
 
@@ -34,9 +37,14 @@ class Caution:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compensated:
-    """Drives (heaters,) in rad, the loss that is left, and the loss of the drives as drawn."""
+    """Drives (heaters,) in rad, the loss that is left, and the loss of the drives as drawn.
+
+    `length_rad` are those of the `lengths` given, `error_rad` (phases,) is what all leave.
+    """
 
     drive_rad: Real
+    length_rad: Real
+    error_rad: Real
     loss: float
     loss_before: float
     steps: int
@@ -46,6 +54,7 @@ class Compensated:
 class _Problem:
     layout: HeatLayout
     response: HeatResponse
+    whole: Real
     canonical: Real
     asked_rad: Real
 
@@ -68,22 +77,23 @@ def compensate_chip(
     response: HeatResponse,
     caution: Caution | None = None,
     start_rad: Real | None = None,
+    lengths: Lengths | None = None,
     steps: int = 6,
     tell: Callable[[int, float], None] = lambda step, loss: None,
 ) -> Compensated:
     """The drives that keep what `aim` says when heat flows as `response` says.
 
     Starts at the drawn drives, or `start_rad`; `tell` hears the number and loss of every step.
+    `lengths` are the passive phases that may be drawn anew (default: none).
     """
     caution = caution or Caution()
-    problem = _Problem(
-        layout,
-        response,
-        np.asarray(layout.push @ response.segment),
-        np.asarray(layout.push @ layout.asked_rad()),
-    )
+    lengths = no_lengths(layout) if lengths is None else lengths
+    whole = np.asarray(layout.push @ response.segment)
+    asked = np.asarray(layout.push @ layout.asked_rad())
+    problem = _Problem(layout, response, whole, lengths.undone(whole), lengths.undone(asked))
     x = np.array(layout.heaters.drive_rad if start_rad is None else start_rad, float)
-    before = loss = aim.loss(problem.error(x))
+    before = aim.loss(whole @ x - asked)
+    loss = aim.loss(problem.error(x))
     tell(0, loss)
     # The first step is taken in the metric of the cold chip, for heat may be far from small;
     # what is not known matters only near the goal.
@@ -104,11 +114,12 @@ def compensate_chip(
         damping /= _ridge(quadratic, caution)
         done = step
         tell(step, after)
-        finished = not moved or abs(loss - after) < 1e-3 * max(after, 1e-5)
+        finished = not moved or abs(loss - after) < 1e-3 * max(after, 1e-4)
         loss = after
         if finished:
             break
-    return Compensated(x, loss, before, done)
+    length_rad = lengths.undoing(whole @ x - asked)
+    return Compensated(x, length_rad, problem.error(x), loss, before, done)
 
 
 def _damped(
@@ -145,8 +156,9 @@ def _quadratic(problem: _Problem, metric: Metric, caution: Caution) -> _Quadrati
         seen = root @ problem.canonical[columns]
         data += seen.T @ seen
         if caution.systematic:
-            # Own segments are measured when the chip is calibrated: they are known.
-            seen = seen - root @ layout.push[columns][:, own].toarray()
+            # Own segments are measured when the chip is calibrated: they are known. Lengths are
+            # there whatever heat does.
+            seen = root @ problem.whole[columns] - root @ layout.push[columns][:, own].toarray()
             shared += seen.T @ seen
     weight = metric.diagonal(layout.push)
     felt = weight @ segment**2 - weight[own] * segment[own, np.arange(count)] ** 2
@@ -204,6 +216,7 @@ def expected_loss(
 ) -> float:
     """A certificate: what errors of the response of the sizes of `caution` are expected to add
     to the loss at `drive_rad`, whose phases are off by `error_rad`; to second order."""
-    problem = _Problem(layout, response, np.asarray(layout.push @ response.segment), error_rad)
+    whole = np.asarray(layout.push @ response.segment)
+    problem = _Problem(layout, response, whole, whole, error_rad)
     quadratic = _quadratic(problem, aim.metric(error_rad), caution)
     return 0.5 * float(drive_rad @ quadratic.caution @ drive_rad)

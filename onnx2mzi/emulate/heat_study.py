@@ -14,6 +14,7 @@ from onnx2mzi.emulate.heat_layout import (
     set_drives_rad,
     smallest_die,
 )
+from onnx2mzi.emulate.heat_lengths import length_phases
 from onnx2mzi.emulate.heat_task import Task
 from onnx2mzi.emulate.heated import HeatResponse, heat_response, phase_errors, uncertain
 from onnx2mzi.ir import Program
@@ -97,9 +98,11 @@ def heat_study(
     layout, response = warm.layout, warm.response
     drawn = layout.heaters.drive_rad
     drives = set_drives_rad(warm.program, layout) if drive_rad is None else drive_rad
+    drawn_longer = length_phases(warm.program, layout)
     before, after = (
         phase_errors(layout=layout, response=response, drive_rad=x) for x in (drawn, drives)
     )
+    after = after + drawn_longer
     p_pi = p_pi_mw(stack=warm.model.stack)
     compensated = bool(np.any(drives != drawn))
     return {
@@ -107,7 +110,9 @@ def heat_study(
         "ideal": score(warm.aim.warm(np.zeros_like(before))),
         "naive": score(warm.aim.warm(before)),
         "compensated": score(warm.aim.warm(after)) if compensated else None,
-        "uncertain": [_uncertain(warm, score, drives, e, copies, seed) for e in errors],
+        "uncertain": [
+            _uncertain(warm, score, drives, drawn_longer, e, copies, seed) for e in errors
+        ],
         "certificate": [{"error": e, "loss": _certified(warm, drives, after, e)} for e in errors],
         "loss_naive": warm.aim.loss(before),
         "loss_compensated": warm.aim.loss(after) if compensated else None,
@@ -126,7 +131,7 @@ def heat_study(
 
 
 def _uncertain(
-    warm: Warm, score: Score, drives: Real, error: float, copies: int, seed: int
+    warm: Warm, score: Score, drives: Real, longer: Real, error: float, copies: int, seed: int
 ) -> dict[str, Any]:
     found = []
     for copy in range(copies):
@@ -139,7 +144,7 @@ def _uncertain(
             systematic=error if copy % 2 else -error,
             rng=rng,
         )
-        off = phase_errors(layout=warm.layout, response=real, drive_rad=drives)
+        off = phase_errors(layout=warm.layout, response=real, drive_rad=drives) + longer
         found.append(score(warm.aim.warm(off)))
     return {"error": error, "copies": copies, "mean": float(np.mean(found)), "worst": min(found)}
 

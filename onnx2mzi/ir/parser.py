@@ -39,7 +39,7 @@
     }
     placement "generic" 1200.0 x 800.0 {                // only if placed
       "fc1" grid 0 tile 0 v y 10.0 pitch 40.0 columns f64[2] [0.0, 300.0]
-    }                                                   // drives f64[...] may follow columns
+    }                              // drives f64[...], then lengths f64[...] may follow columns
 
 A shifter is active unless it says `passive` or `removed`; an output phase that is not named is
 removed. Arrays are `dtype[shape]` and then `[entries]`, `all entry`, `first..last+1`, or
@@ -368,4 +368,5 @@ class _Parser(Reader):
         self.expect("columns")
         columns = self.array("f64")
         drives = self.array("f64") if self.accept("drives") else np.zeros(0)
-        return BlockPlacement(layer, grid, tile, block, columns, y_um, pitch, drives)
+        lengths = self.array("f64") if self.accept("lengths") else np.zeros(0)
+        return BlockPlacement(layer, grid, tile, block, columns, y_um, pitch, drives, lengths)

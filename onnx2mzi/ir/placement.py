@@ -17,6 +17,8 @@ class BlockPlacement:
     `drive_rad` is what the heaters are driven with where they make up for each other's heat (see
     `compensate`): theta then phi of every MZI, then the outputs, shape (2 K + ports,); of
     attenuators (r,). >= 0, and 0 without a heater. Empty: drives follow from the phases.
+    `length_rad`, of the same shape, are phases that passive shifters are drawn with beside their
+    own, for heat makes the rest; 0 elsewhere. Empty: none.
     """
 
     layer: str
@@ -27,10 +29,12 @@ class BlockPlacement:
     y_um: float
     row_pitch_um: float
     drive_rad: Real = field(default_factory=lambda: np.zeros(0))
+    length_rad: Real = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "column_x_um", frozen(self.column_x_um, np.float64))
         object.__setattr__(self, "drive_rad", frozen(self.drive_rad, np.float64))
+        object.__setattr__(self, "length_rad", frozen(self.length_rad, np.float64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -214,6 +214,7 @@ class _Printer:
             f" y {number(b.y_um)} pitch {number(b.row_pitch_um)}"
             f" columns {self.array(b.column_x_um, 'column_x')}"
             + (f" drives {self.array(b.drive_rad, 'drive')}" if b.drive_rad.size else "")
+            + (f" lengths {self.array(b.length_rad, 'length')}" if b.length_rad.size else "")
             for b in placement.blocks
         ]
         yield from _block(f"placement {quoted(placement.technology)} {extent}", lines)

@@ -292,7 +292,8 @@ def _placed(program: Program) -> Problems:
         if not (np.isfinite(extent) and extent >= 0):
             yield Problem("placement", f"the {what} is {extent} um")
     expected = _blocks(program)
-    heated = _heated(program) if any(b.drive_rad.size for b in placement.blocks) else {}
+    driven = any(b.drive_rad.size or b.length_rad.size for b in placement.blocks)
+    states = _states(program) if driven else {}
     yield from _twice((block_name(block) for block in placement.blocks), "blocks at this place")
     found = {block_name(block): block for block in placement.blocks}
     for name in (name for name in expected if name not in found):
@@ -301,7 +302,9 @@ def _placed(program: Program) -> Problems:
         if name in expected:
             yield from block_problems(block, expected[name])
             if block.drive_rad.size:
-                yield from drive_problems(block, heated[name])
+                yield from drive_problems(block, states[name])
+            if block.length_rad.size:
+                yield from length_problems(block, states[name])
         else:
             yield Problem(name, "a place for a block that the program does not have")
 
@@ -322,7 +325,7 @@ def _blocks(program: Program) -> dict[str, int]:
     return columns
 
 
-def _heated(program: Program) -> dict[str, npt.NDArray[np.uint8]]:
+def _states(program: Program) -> dict[str, npt.NDArray[np.uint8]]:
     """The states of every block's shifters, in the order of its drives."""
     states: dict[str, npt.NDArray[np.uint8]] = {}
     for tile, _, where in _tiles(program):
@@ -343,6 +346,17 @@ def drive_problems(block: BlockPlacement, state: npt.NDArray[np.uint8]) -> Probl
         yield Problem(where, "a drive is negative or no number")
     elif (drive[state != ShifterState.ACTIVE] != 0).any():
         yield Problem(where, "a shifter without a heater is driven")
+
+
+def length_problems(block: BlockPlacement, state: npt.NDArray[np.uint8]) -> Problems:
+    """Lengths beside the phases: one a shifter, finite, none but of passive shifters."""
+    where, length = block_name(block), block.length_rad
+    if length.shape != state.shape:
+        yield Problem(where, f"length_rad has shape {length.shape} for {state.size} shifters")
+    elif not np.isfinite(length).all():
+        yield Problem(where, "a length is no number")
+    elif (length[state != ShifterState.PASSIVE] != 0).any():
+        yield Problem(where, "a shifter that is not passive has a length")
 
 
 def block_problems(block: BlockPlacement, columns: int) -> Problems:
