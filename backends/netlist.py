@@ -168,18 +168,19 @@ def tile_circuit(tile: MeshTile, name: str) -> Circuit:
 
 
 def circuits(
-    program: Program, layers: Container[str] | None = None
+    program: Program, layers: Container[str] | None = None, edge_db: float = 0.0
 ) -> Iterator[tuple[str, Circuit]]:
     """Every circuit of the program by name, blocks before their tile, `top_level` last.
 
-    Of `layers` only, all if None; names are those of the whole chip.
+    Of `layers` only, all if None; names are those of the whole chip. Edge couplers that lose
+    `edge_db` are parts of `top_level`; those that lose nothing are left out.
     """
-    for name, part in parts(program, layers):
+    for name, part in parts(program, layers, edge_db):
         yield name, mesh_circuit(part) if isinstance(part, Mesh) else part
 
 
 def parts(
-    program: Program, layers: Container[str] | None = None
+    program: Program, layers: Container[str] | None = None, edge_db: float = 0.0
 ) -> Iterator[tuple[str, Mesh | Circuit]]:
     """As `circuits`, meshes as they are."""
     names: list[tuple[str, MeshTile]] = []
@@ -200,10 +201,27 @@ def parts(
     for name, tile in names:
         ports |= {f"{name}_in{k}": f"{name},in{k}" for k in range(tile.v.ports)}
         ports |= {f"{name}_out{k}": f"{name},out{k}" for k in range(tile.u.ports)}
-    yield "top_level", Circuit({name: Instance(name, {}) for name, _ in names}, {}, ports)
+    top = Circuit({name: Instance(name, {}) for name, _ in names}, {}, ports)
+    yield "top_level", top if edge_db == 0 else with_couplers(top, edge_db)
 
 
-def netlist_text(program: Program, layers: Container[str] | None = None) -> Iterator[str]:
+def with_couplers(circuit: Circuit, edge_db: float) -> Circuit:
+    """The circuit with an edge coupler `edge_<port>` at every outer port."""
+    coupler = Instance("edge", {"loss_db": edge_db})
+    instances = circuit.instances | {f"edge_{port}": coupler for port in circuit.ports}
+    connections = dict(circuit.connections)
+    ports: dict[str, str] = {}
+    for port, inner in circuit.ports.items():
+        # Light enters a coupler of an input from outside, and one of an output from inside.
+        entering = inner.split(",")[1].startswith("in")
+        connections[inner] = f"edge_{port},{'o0' if entering else 'i0'}"
+        ports[port] = f"edge_{port},{'i0' if entering else 'o0'}"
+    return Circuit(instances, connections, ports)
+
+
+def netlist_text(
+    program: Program, layers: Container[str] | None = None, edge_db: float = 0.0
+) -> Iterator[str]:
     """The text of netlist.yml in pieces, one a circuit."""
     yield "".join(
         f"# L{k} is layer {layer.name!r}\n"
@@ -211,7 +229,7 @@ def netlist_text(program: Program, layers: Container[str] | None = None) -> Iter
         if layers is None or layer.name in layers
     )
     known = Alike[Frame]()
-    for name, part in parts(program, layers):
+    for name, part in parts(program, layers, edge_db):
         if isinstance(part, Mesh):
             yield mesh_text(name, part, known)
         else:
@@ -290,11 +308,17 @@ _NO_POINT = re.compile(r"(?<![\d.])(\d+)e")
 
 
 def write_netlist(
-    program: Program, directory: Path, layers: Container[str] | None = None
+    program: Program,
+    directory: Path,
+    layers: Container[str] | None = None,
+    edge_db: float = 0.0,
 ) -> tuple[str, ...]:
-    """Write netlist.yml into an existing directory; returns its name. Deterministic."""
+    """Write netlist.yml into an existing directory; returns its name. Deterministic.
+
+    `edge_db` is what an edge coupler loses.
+    """
     with (directory / NETLIST_FILE).open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(netlist_text(program, layers))
+        file.writelines(netlist_text(program, layers, edge_db))
     return (NETLIST_FILE,)
 
 
@@ -309,4 +333,5 @@ class Netlist(Backend):
 
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         chosen = chosen_layers(emission.program, self.layers, self.name)
-        return write_netlist(emission.program, directory, chosen)
+        edge_db = emission.technology.edge.coupler_db
+        return write_netlist(emission.program, directory, chosen, edge_db)

@@ -57,6 +57,11 @@ def guide(*, phase_rad: float = 0.0) -> Scatter:
     return _both_ways({("i0", "o0"): np.exp(1j * phase_rad)})
 
 
+def edge(*, loss_db: float = 0.0) -> Scatter:
+    """A coupler at the die's edge."""
+    return _both_ways({("i0", "o0"): complex(10 ** (-loss_db / 20))})
+
+
 def _both_ways(forward: Scatter) -> Scatter:
     return forward | {(b, a): value for (a, b), value in forward.items()}
 
@@ -66,4 +71,5 @@ MODELS: dict[str, Callable[..., Scatter]] = {
     "crossing": crossing,
     "attenuator": attenuator,
     "guide": guide,
+    "edge": edge,
 }

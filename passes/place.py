@@ -18,11 +18,13 @@ from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
 from onnx2mzi.pipeline.census import reference_phases, tile_census
 from onnx2mzi.pipeline.chip import Alike
+from onnx2mzi.pipeline.edges import edge_plan
 from onnx2mzi.pipeline.electrical import Electrics, layer_electrics, violations
 from onnx2mzi.pipeline.heaters import tile_plans
 from onnx2mzi.pipeline.wiring import pad_field_um, pad_plan, tile_rows, wired_alike
 from onnx2mzi.tech import PadStyle, Technology
 from onnx2mzi.tech.buses import ATTENUATOR_POWER
+from onnx2mzi.tech.edge import FanOut
 from onnx2mzi.tech.geometry import (
     Cells,
     attenuators_um,
@@ -215,6 +217,7 @@ class Place(Pass):
         wires = sum(layer_electrics(placed, context.technology).values(), Electrics())
         for problem in violations(wires, context.technology):
             context.log(f"place: {problem}")
+        self._couplers(placed, context)
         share = die_share(width, height, context.technology)
         if share < 1:
             die = "{:g} x {:g} mm".format(*largest_die_mm(context.technology))
@@ -227,3 +230,22 @@ class Place(Pass):
                 raise FitError(message, where="place", hint=hint)
             context.log(f"place: {message}: {hint}")
         return placed
+
+    def _couplers(self, placed: Program, context: Context) -> None:
+        """Tells where couplers do not lie at the fibres' pitch, and what is too large by them."""
+        asked, plan = context.technology.edge.fan_out, edge_plan(placed, context.technology)
+        if plan is None or asked is FanOut.NONE:
+            return
+        if asked is FanOut.FITS and all(port.guide is None for port in plan.ports):
+            context.log("place: couplers at the pitch of the rows: a fan-out would fit no die")
+        elif not plan.fits and asked is FanOut.ALWAYS:
+            (x0, y0), (x1, y1) = plan.low, plan.high
+            message = (
+                f"with couplers {context.technology.edge.pitch_um:g} um apart "
+                f"{(x1 - x0) / 1000:,.2f} x {(y1 - y0) / 1000:,.2f} mm fit no die of "
+                f"{context.technology.name}"
+            )
+            hint = 'fan_out = "fits" in [edge] leaves it off where nothing fits'
+            if self.fit:
+                raise FitError(message, where="place", hint=hint)
+            context.log(f"place: {message}: {hint}")

@@ -4,9 +4,11 @@ import gdstk
 import numpy as np
 
 from onnx2mzi.backends.gds.cells import CellBook
+from onnx2mzi.backends.gds.curves import FINE_STEP_RAD, chain, moved, ribbon, rising, straight
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.pipeline.edges import EDGE, SIDES, EdgePlan, loop_name
 from onnx2mzi.tech import Technology
+from onnx2mzi.tech.fan import FanGuide
 
 # A mark is so much higher than a guide, on either side.
 BESIDE_UM = 1.0
@@ -26,28 +28,38 @@ def draw_edges(book: CellBook, top: gdstk.Cell, plan: EdgePlan) -> None:
     for side in (0, 1):
         run, x = plan.run_um[side], edges_x[side]
         name = f"EDGE_{SIDES[side].upper()}"
-        coupler = _marked(book, name, _coupler(technology, run), (-half, run))
         turn = np.pi if side else 0.0
-        tips = [(port.name, port.y_um) for port in plan.ports if port.side == side]
-        for _, y in tips:
-            top.add(gdstk.Reference(coupler, (x, y), rotation=turn))
+        ports = [port for port in plan.ports if port.side == side]
+        for k, port in enumerate(ports):
+            if port.guide is None:
+                coupler = _marked(book, name, _coupler(technology, run), (-half, run))
+            else:
+                outline = _fanned(technology, port.guide, run, side)
+                low, high = outline[:, 1].min() - BESIDE_UM, outline[:, 1].max() + BESIDE_UM
+                coupler = _marked(book, f"{name}_{k}", outline, (float(low), run), float(high))
+            top.add(gdstk.Reference(coupler, (x, port.tip_um), rotation=turn))
         # Mirrored as well as turned: the upper end stays the upper one.
         top.add(gdstk.Reference(loop, (x, upper), rotation=turn, x_reflection=side == 1))
+        tips = [(port.name, port.tip_um) for port in ports]
         tips += [(loop_name(side, end), y) for end, y in enumerate((upper, lower))]
         for name, y in tips:
             top.add(gdstk.Label(EDGE + name, (x, y), layer=text, texttype=texttype))
 
 
 def _marked(
-    book: CellBook, name: str, outline: Real, low_and_right: tuple[float, float]
+    book: CellBook,
+    name: str,
+    outline: Real,
+    low_and_right: tuple[float, float],
+    high_um: float | None = None,
 ) -> gdstk.Cell:
-    """A cell of one guide and the mark around it."""
+    """A cell of one guide and the mark around it, as high as a guide if not told."""
     technology = book.chip.technology
     (layer, datatype), (mark, marktype) = technology.layers.core, technology.edge.marker
     low, right = low_and_right
-    cell, new = book.distinct(name, name.encode())
+    cell, new = book.distinct(name, b"edge", outline.tobytes())
     if new:
-        high = technology.guide.width_um / 2 + BESIDE_UM
+        high = technology.guide.width_um / 2 + BESIDE_UM if high_um is None else high_um
         cell.add(
             gdstk.Polygon(outline.tolist(), layer=layer, datatype=datatype),
             gdstk.rectangle((0.0, low), (right, high), layer=mark, datatype=marktype),
@@ -61,6 +73,19 @@ def _coupler(technology: Technology, run_um: float) -> Real:
     tip = technology.edge.tip_width_um / 2
     side = np.array([[0.0, tip], [taper, half], [run_um, half]])
     return np.concatenate([side, side[::-1] * (1, -1)])
+
+
+def _fanned(technology: Technology, guide: FanGuide, run_um: float, side: int) -> Real:
+    """As `_coupler`, of a guide whose port lies `climb_um` above its tip; a cell on the right is
+    turned by half a turn, so that up is down in it."""
+    taper, tip = technology.edge.taper_length_um, technology.edge.tip_width_um / 2
+    bend, detour = guide.bend, guide.detour
+    away = [rising(detour.bend, 1, FINE_STEP_RAD), rising(detour.bend, -1, FINE_STEP_RAD)]
+    rest = run_um - taper - detour.run_um - bend.run_um
+    up = (1 if guide.climb_um > 0 else -1) * (-1 if side else 1)
+    line = chain([*away * detour.count, straight(rest), rising(bend, up, FINE_STEP_RAD)])
+    body = ribbon(moved(line, taper, 0.0), technology.guide.width_um)
+    return np.concatenate([[[0.0, tip]], body, [[0.0, -tip]]])
 
 
 def _loop(technology: Technology, plan: EdgePlan) -> Real:

@@ -53,11 +53,12 @@ class Device:
 @dataclass(frozen=True, slots=True)
 class EdgeGuide:
     """A guide within a mark of edge couplers: the labels of its tips, those of the nets that it
-    ends, its area in um2 and the size of its box in um."""
+    ends, its area in um2, the length of its outline and the size of its box in um."""
 
     tips: tuple[str, ...]
     nets: tuple[str, ...]
     area_um2: float
+    around_um: float
     size_um: tuple[float, float]
 
 
@@ -185,13 +186,18 @@ def _edges(l2n: Any, layout: Any, guides: Any, technology: Technology) -> Iterat
     for guide in (core & marks).each():
         box = guide.bbox()
         nets = []
-        for x in (box.left - BESIDE_DBU, box.right + BESIDE_DBU):
-            net = l2n.probe_net(guides, db.DPoint(x * dbu, box.center().y * dbu))
+        for edge in guide.each_edge():
+            x = edge.x1
+            if edge.x2 != x or x not in (box.left, box.right):
+                continue
+            beside = x + (BESIDE_DBU if x == box.right else -BESIDE_DBU)
+            net = l2n.probe_net(guides, db.DPoint(beside * dbu, (edge.y1 + edge.y2) / 2 * dbu))
             if net is not None:
                 nets.append(str(net.name))
-        here = [tip.string[len(EDGE) :] for tip in tips if box.contains(tip.x, tip.y)]
+        here = [tip.string[len(EDGE) :] for tip in tips if guide.inside(tip.trans.disp.to_p())]
         size_um = box.width() * dbu, box.height() * dbu
-        yield EdgeGuide(tuple(sorted(here)), tuple(nets), guide.area() * dbu * dbu, size_um)
+        area_um2, around_um = guide.area() * dbu * dbu, guide.perimeter() * dbu
+        yield EdgeGuide(tuple(sorted(here)), tuple(nets), area_um2, around_um, size_um)
 
 
 def _labels(l2n: Any, layout: Any, top: Any, technology: Technology) -> tuple[Any, Any]:

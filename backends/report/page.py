@@ -215,6 +215,9 @@ def _cards(report: Row) -> Markup:
         small.append(_card("Area", text.area(report["area_mm2"]), "as placed"))
     if report["loss_db_worst"] is not None:
         small.append(_card("Worst loss", text.loss(report["loss_db_worst"]), "on the longest path"))
+    if report.get("loss_db_edges") is not None:
+        edges = text.loss(report["loss_db_edges"])
+        small.append(_card("Loss of couplers", edges, "in and out, with their guides"))
     if report["pads"] is not None:
         small.append(_card("Pads", text.count(report["pads"]), "signals and grounds"))
     if report.get("ir_drop_percent_max") is not None:

@@ -122,6 +122,8 @@ def totals(report: Row) -> str:
         text += f"; depth {count(report['depth_columns'])} columns"
     if report["loss_db_worst"] is not None:
         text += f"; loss up to {report['loss_db_worst']:.1f} dB"
+    if report.get("loss_db_edges"):
+        text += f", {report['loss_db_edges']:.1f} dB more by edge couplers"
     return text + "\n"
 
 

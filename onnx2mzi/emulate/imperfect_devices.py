@@ -184,7 +184,8 @@ def mesh_devices(mesh: Mesh, technology: Technology, site: Site | None = None) -
         above=_found(device, device - 2),
         below=_found(device, device + 2),
         cell_db=np.maximum(cell_db, 0.0),
-        common_db=float(column_losses_db(technology, sizes, plan, drive=mesh.drive).sum()),
+        common_db=float(column_losses_db(technology, sizes, plan, drive=mesh.drive).sum())
+        + technology.edge.coupler_db,
         table=np.zeros((0, 0)),
     )
     return replace(made, table=_table(made, technology.guide.coherence_mm))

@@ -21,6 +21,7 @@ from onnx2mzi.pipeline.census import (
     reference_phases,
 )
 from onnx2mzi.pipeline.chip import layer_loss_db, layer_pads
+from onnx2mzi.pipeline.edges import edge_losses_db
 from onnx2mzi.pipeline.electrical import Electrics, layer_electrics
 
 REPORT_FORMAT = 1
@@ -50,6 +51,7 @@ def report(emission: Emission) -> Row:
     meshes = program.stage is not Stage.LINEAR
     wires = layer_electrics(program, emission.technology)
     layers = [layer_row(emission, layer, wires.get(layer.name)) for layer in program.layers]
+    edges = edge_losses_db(program, emission.technology)
     return {
         "format": REPORT_FORMAT,
         "model": program.name,
@@ -67,6 +69,7 @@ def report(emission: Emission) -> Row:
         "drivers": sum(_known(layers, "drivers")) if meshes else None,
         "area_mm2": _area_mm2(program.placement),
         "loss_db_worst": max(_known(layers, "loss_db_worst"), default=None),
+        "loss_db_edges": max(edges.values(), default=None),
         "pads": sum(_known(layers, "pads")) if meshes else None,
         **_wires(sum(wires.values(), Electrics()) if wires else None),
         "max_abs_error": measured.max_abs_error,

@@ -185,3 +185,22 @@ def test_the_text_of_meshes_that_share_a_frame_is_that_of_their_circuits(
     assert seen > 4
     whole = "".join(circuit_text(name, circuit) for name, circuit in circuits(program))
     assert "".join(list(netlist_text(program))[1:]) == whole
+
+
+def test_edge_couplers_lose_what_the_technology_says(
+    make_program: MakeProgram, tmp_path: Path
+) -> None:
+    program = make_program(5)
+    known, plain = (dict(circuits(program, edge_db=db)) for db in (3.0, 0.0))
+    top = known["top_level"]
+    assert set(top.ports) == set(plain["top_level"].ports)
+    couplers = {n: i for n, i in top.instances.items() if i.component == "edge"}
+    assert set(couplers) == {f"edge_{port}" for port in top.ports}
+    for inner, outer in top.connections.items():
+        coupler, port = outer.split(",")
+        # Inputs are fed by the coupler's output, outputs feed its input.
+        assert port == ("o0" if ",in" in inner else "i0")
+        assert top.ports[coupler.removeprefix("edge_")].split(",")[0] == coupler
+    assert abs(MODELS["edge"](loss_db=3.0)["i0", "o0"]) ** 2 == pytest.approx(10**-0.3)
+    write_netlist(program, tmp_path, edge_db=3.0)
+    assert "component: edge, settings: {loss_db: 3.0}" in (tmp_path / "netlist.yml").read_text()
