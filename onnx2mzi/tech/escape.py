@@ -16,20 +16,22 @@ the currents of many heaters. One that is wider than a pad takes several places,
 Lengths in um, arrays over W wires.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.tech.buses import allowed_drop_mv
-from onnx2mzi.tech.river import Jogs, river
+from onnx2mzi.tech.river import Jogs, channel_um, no_jogs, river
 from onnx2mzi.tech.technology import Technology
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-# A cluster lies where its ground wants to be, whatever its signals want, or where most wires do.
+# A cluster lies where its ground wants to be, whatever its signals want, or where most wires do;
+# of clusters in each other's way all move alike (True), or those most that weigh least.
 GROUND_WEIGHTS = (1e6, 1.0)
+ALIKE = (True, False)
 # Beyond the mesh a ground may rise by this share of what is allowed in all. As much again counts
 # like this many pitches of pads in height.
 RISE = 0.5
@@ -135,16 +137,19 @@ def escape(
     few = np.where(width_um > usual, width_um, narrow)
     two = np.minimum(few, pads.size_um + pads.pitch_um)
     options = {widths.tobytes(): widths for widths in (narrow, width_um, few, two)}
-    return min(
+    best = min(
         (
-            _routed(technology, x_um, widths, wide, rows, bounds, weight)
+            _routed(technology, x_um, widths, wide, rows, bounds, weight, alike)
             for widths in options.values()
             for weight in GROUND_WEIGHTS
+            for alike in ALIKE
             for rows in range(1, pads.max_rows + 1)
             if _field_um(technology, widths, wide, rows) <= right_um - left_um + SAME_UM
         ),
         key=cost,
     )
+    space = technology.rules.metal_space_um
+    return replace(best, jogs=river(x_um, best.pass_x_um, best.width_um, space))
 
 
 def _routed(
@@ -155,11 +160,13 @@ def _routed(
     rows: int,
     bounds_um: tuple[float, float],
     ground_weight: float,
+    alike: bool,
 ) -> Escape:
+    """All of it but the jogs."""
     pads, space = technology.pads, technology.rules.metal_space_um
     if len(x_um) == 0:
         none = np.zeros(0)
-        return Escape(none, river(none, none, none, space), none, none, none, none, none, 0.0)
+        return Escape(none, no_jogs(0), none, none, none, none, none, 0.0)
     cluster, row = clusters(wide, rows)
     step = technology.routing.track_um + space
     beside = pads.size_um / 2 + space + technology.routing.track_um / 2
@@ -178,29 +185,38 @@ def _routed(
     high = bounds_um[1] + pads.size_um / 2 - float(run.sum())
     slack = np.cumsum(run) - run
     grid = 2 * technology.grid_um
-    first_x = _spread(wanted, slack, low, high, grid)[cluster]
+    free = _ascending(wanted - slack, None if alike else pull.astype(np.float64)).clip(
+        low, max(low, high)
+    )
+    # Rounded before they are moved apart: what is at one place stays there.
+    first_x = np.round(np.round(free / grid) * grid + slack, 6)[cluster]
     pad_x, pass_x = np.round(first_x + centre_of, 6), np.round(first_x + offset, 6)
     width = np.minimum(width_um, pad_um)
-    jogs = river(x_um, pass_x, width, space)
-    channel = float(jogs.top_um.max())
+    channel = channel_um(x_um, pass_x, width, space)
     channel = float(np.round(np.ceil(channel / grid) * grid, 6))
     pad_y = np.round(channel + space + pads.size_um / 2 + row * pads.pitch_um, 6)
     height = float(pad_y.max()) + pads.size_um / 2 + space
     sideways = np.abs(pass_x - x_um) + pass_x - pad_x
     length = pad_y + sideways - pads.size_um / 2
-    return Escape(width, jogs, pass_x, pad_x, pad_y, pad_um, length, round(height, 6))
+    return Escape(
+        width, no_jogs(len(width)), pass_x, pad_x, pad_y, pad_um, length, round(height, 6)
+    )
 
 
-def _spread(wanted_um: Real, slack_um: Real, low: float, high: float, grid_um: float) -> Real:
-    """Positions on a grid, in order, near where they are wanted, `slack_um` apart: its differences.
-
-    The first is at `low` or more, the last its slack above `high` or less.
-    """
-    # In these coordinates "apart" is "ascending".
-    slack = slack_um
-    free = (wanted_um - slack).clip(low, max(low, high))
-    pushed = np.maximum.accumulate(free)
-    pulled = np.minimum.accumulate(free[::-1])[::-1]
-    # Before they are moved apart: what is at one place stays there.
-    free = np.round((pushed + pulled) / 2 / grid_um) * grid_um
-    return np.asarray(np.round(free + slack, 6))
+def _ascending(wanted_um: Real, weight: Real | None) -> Real:
+    """Positions in ascending order near those that are wanted: the farthest of all is as near as
+    can be, or, with weights, the weighted sum of squares is least (pool adjacent violators)."""
+    if weight is None:
+        pushed = np.maximum.accumulate(wanted_um)
+        pulled = np.minimum.accumulate(wanted_um[::-1])[::-1]
+        return np.asarray((pushed + pulled) / 2)
+    pools: list[tuple[float, float, int]] = []
+    for place, heavy in zip(wanted_um.tolist(), weight.tolist(), strict=True):
+        mean, total, count = place, heavy, 1
+        while pools and pools[-1][0] > mean:
+            before, more, other = pools.pop()
+            mean = (mean * total + before * more) / (total + more)
+            total, count = total + more, count + other
+        pools.append((mean, total, count))
+    means, _, counts = zip(*pools, strict=True)
+    return np.repeat(np.array(means), counts)

@@ -35,6 +35,19 @@ class Jogs:
     top_um: Real
 
 
+def no_jogs(count: int) -> Jogs:
+    """Those of wires that run straight."""
+    none = np.zeros(0)
+    return Jogs(np.zeros(0, np.int64), none, none, none, np.zeros(count))
+
+
+def channel_um(from_um: Real, to_um: Real, width_um: Real, space_um: float) -> float:
+    """The upper edge of the highest step that `river` makes; 0 without steps."""
+    if len(from_um) == 0:
+        return 0.0
+    return round(max(map(_highest, _ways(from_um, to_um, width_um / 2, space_um))), 6)
+
+
 def river(from_um: Real, to_um: Real, width_um: Real, space_um: float) -> Jogs:
     """The steps that bring wires of `width_um` (W,) from `from_um` to `to_um`.
 
@@ -42,12 +55,10 @@ def river(from_um: Real, to_um: Real, width_um: Real, space_um: float) -> Jogs:
     each other below the highest one with a step each take one; the others have doglegs.
     """
     if len(from_um) == 0:
-        none = np.zeros(0)
-        return Jogs(np.zeros(0, np.int64), none, none, none, none)
+        return no_jogs(0)
     half = width_um / 2
-    right = _rightwards(from_um, to_um, half, space_um)
-    left = _rightwards(-from_um[::-1], -to_um[::-1], half[::-1], space_um)
-    highest = max(_highest(right, right.least_um), _highest(left, left.least_um))
+    right, left = _ways(from_um, to_um, half, space_um)
+    highest = max(_highest(right), _highest(left))
     ways = [_steps(right, highest), _steps(left, highest)]
     # What moves to the left was mirrored.
     wire, y, start, end = ways[1]
@@ -96,9 +107,17 @@ def _rightwards(from_um: Real, to_um: Real, half_um: Real, space_um: float) -> _
     return _Way(from_um, to_um, half_um, moves, past, base, last, least, single, chain)
 
 
-def _highest(way: _Way, height_um: Real) -> float:
+def _ways(from_um: Real, to_um: Real, half_um: Real, space_um: float) -> tuple[_Way, _Way]:
+    """Those to the right, and those to the left mirrored."""
+    return (
+        _rightwards(from_um, to_um, half_um, space_um),
+        _rightwards(-from_um[::-1], -to_um[::-1], half_um[::-1], space_um),
+    )
+
+
+def _highest(way: _Way) -> float:
     """The upper edge of the highest step."""
-    return float((height_um + way.half_um)[way.moves].max(initial=0.0))
+    return float((way.least_um + way.half_um)[way.moves].max(initial=0.0))
 
 
 def _steps(way: _Way, highest_um: float) -> tuple[Ints, Real, Real, Real]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.tech import load_technology
 from onnx2mzi.tech.escape import escape, field_um
-from onnx2mzi.tech.river import Jogs, river
+from onnx2mzi.tech.river import Jogs, channel_um, river
 
 SPACE_UM = 8.0
 
@@ -58,6 +58,7 @@ def test_wires_arrive_and_keep_their_distance(made: tuple[Real, Real, Real]) -> 
     start, end, width = made
     jogs = river(start, end, width, SPACE_UM)
     top = float(jogs.top_um.max(initial=0.0)) + SPACE_UM
+    assert channel_um(start, end, width, SPACE_UM) + SPACE_UM == top
     drawn = boxes_of(jogs, (start, end), width, top)
     for k in range(len(drawn) - 1):
         for other in drawn[k + 1 :]:
