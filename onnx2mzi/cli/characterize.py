@@ -15,6 +15,7 @@ SIZES = (
     ("--sigma-split", "split_rad", "random error of a coupler's angle, rad"),
     ("--shared-split", "split_shared_rad", "deviation that all couplers of a chip share, rad"),
     ("--offset-split", "split_offset_rad", "deviation of all couplers, rad"),
+    ("--split-gradient", "split_gradient_rad_mm", "gradient of couplers over the chip, rad per mm"),
     ("--loss", "loss_scale", "loss, times the technology's"),
     ("--sigma-loss", "loss_sigma_db", "spread of the loss of an MZI, dB"),
     ("--crosstalk", "crosstalk_scale", "leak of crossings, times the technology's"),
@@ -23,6 +24,9 @@ SIZES = (
     ("--gradient", "gradient_rad_mm2", "gradient of the phase over the chip, rad per mm^2"),
     ("--modulators", "modulator", "relative error of the inputs' amplitudes"),
     ("--detectors", "detector", "relative error of the outputs' amplitudes"),
+    ("--input-noise", "input_noise", "noise of modulators, each sample, of full scale"),
+    ("--output-noise", "output_noise", "noise of detectors, each sample, of full scale"),
+    ("--shot-noise", "shot_noise", "shot noise of an output of full scale"),
     ("--dead", "dead", "share of heaters that make no phase"),
     ("--stuck", "stuck", "share of heaters that make a random phase"),
 )

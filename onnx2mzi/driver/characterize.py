@@ -32,7 +32,9 @@ from onnx2mzi.emulate.montecarlo import Bench, Effort
 from onnx2mzi.emulate.setting import Setting, affordable
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import Stage
-from onnx2mzi.physics.imperfection import TYPICAL, Imperfections
+from onnx2mzi.physics.imperfection import Imperfections
+from onnx2mzi.physics.imperfection_random import VERSION
+from onnx2mzi.tech import Technology
 
 JOURNAL, NUMBERS = "copies.jsonl", "characterization.json"
 POINTS, DEVICES, PAGE = "imperfections.csv", "devices.csv", "characterization.html"
@@ -47,7 +49,8 @@ Data = str | Path | Mapping[str, np.ndarray]
 class Asked:
     """What a user can ask of a characterization.
 
-    `sizes` are those about which scans run; fields that are not given are `TYPICAL`'s.
+    `sizes` are those about which scans run; fields that are not given are the technology's
+    typical ones.
     `calibrate` None: what the technology's detection allows. `samples` bounds the data (evenly
     spread rows), `drop` is what a good chip may lose. `setting` is none, each or together
     (`emulate.setting`). `copies` None: 100, fewer of chips whose heaters are set together.
@@ -67,10 +70,10 @@ class Asked:
     bits: tuple[int, ...] = BITS
 
 
-def sizes_of(asked: Asked) -> Imperfections:
+def sizes_of(asked: Asked, technology: Technology) -> Imperfections:
     """All sizes. Raises UsageError for those that make no sense."""
     try:
-        return replace(TYPICAL, **dict(asked.sizes))  # type: ignore[arg-type]
+        return replace(technology.errors.typical(), **dict(asked.sizes))  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise UsageError(f"no such imperfections: {error}", where="characterize") from None
 
@@ -120,7 +123,7 @@ def characterize(
     if setting is Setting.TOGETHER and most is not None and most < COPIES:
         log(f"{most} chips a point whose heaters are set together, {COPIES} of others (--copies)")
     questions = Questions(
-        sizes=sizes_of(asked),
+        sizes=sizes_of(asked, technology),
         effort=_effort(asked),
         seed=asked.seed,
         calibration=calibration,
@@ -131,6 +134,8 @@ def characterize(
         bits=asked.bits,
     )
     bench = Bench(prepared, host, dict(chosen.inputs), chosen.labels, runner=compiled.runner)
+    if questions.sizes.noisy and (without := bench.noise.without):
+        log(f"no noise of samples at {len(without)} layers, recurrent or in loops: {without[0]}")
     about = {
         "version": __version__,
         "model": program.name,
@@ -202,7 +207,7 @@ def _check_folder(directory: Path) -> None:
 
 def _fingerprint(bench: Bench) -> str:
     """Of everything that a copy's score follows from, but for what the journal's kinds hold."""
-    digest = hashlib.sha256(__version__.encode())
+    digest = hashlib.sha256(f"{__version__}/{VERSION}".encode())
     for item in bench.chip.layers:
         digest.update(item.layer.name.encode())
         digest.update(np.ascontiguousarray(item.ideal).tobytes())

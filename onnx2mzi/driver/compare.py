@@ -45,11 +45,12 @@ def run_on_data(
     (copies.chosen_setting). Raises InputError for a folder or data that do not fit, UsageError
     for imperfections and settings.
     """
-    sizes = None if imperfect is None else imperfections_of(imperfect)
     how = chosen_setting(setting)
     if copies is not None and copies < 1:
         raise UsageError("at least one copy is needed", where="--copies")
     chip = load(directory)
+    technology = chip.emission.technology
+    sizes = None if imperfect is None else imperfections_of(imperfect, technology)
     samples = load_data(data, host_of(chip.program))
     outputs = chip.run(samples.inputs)
     name = f"{len(samples)} samples of {data.name}"

@@ -10,11 +10,14 @@ from onnx2mzi.driver.compile import Compiled
 from onnx2mzi.driver.fabricated import calibration_of
 from onnx2mzi.emulate.accuracy import accuracy, disagreement, relative_error, score_output
 from onnx2mzi.emulate.data import Dataset
-from onnx2mzi.emulate.imperfect import How, imperfect_program
+from onnx2mzi.emulate.host import Matrices
+from onnx2mzi.emulate.imperfect import How, ImperfectProgram, imperfect_program
+from onnx2mzi.emulate.noise import NoisyRunner
 from onnx2mzi.emulate.setting import Setting, affordable, set_as
 from onnx2mzi.errors import UsageError
-from onnx2mzi.physics.imperfection import SIZES, TYPICAL, Imperfections
+from onnx2mzi.physics.imperfection import SIZES, Imperfections
 from onnx2mzi.pipeline.spec import build, parse_items
+from onnx2mzi.tech import Technology
 
 OPTION = "--imperfect"
 # Chips, if the user does not say.
@@ -25,10 +28,13 @@ Row = dict[str, Any]
 _SIZES = make_dataclass("imperfect", [(name, float, 0.0) for name in SIZES], frozen=True)
 
 
-def imperfections_of(text: str) -> Imperfections:
-    """`typical`, or sizes as in `phase_rad=0.02 split_rad=0.01`. Raises UsageError."""
+def imperfections_of(text: str, technology: Technology) -> Imperfections:
+    """`typical` of the technology, or sizes as in `phase_rad=0.02 split_rad=0.01`.
+
+    Raises UsageError.
+    """
     if text.strip() == "typical":
-        return TYPICAL
+        return technology.errors.typical()
     (item,) = parse_items(f"imperfect{{{text}}}")
     # Sizes are numbers; drivers with few bits are what the pass quantize is for.
     given: Any = build(item, _SIZES)
@@ -69,11 +75,12 @@ def on_copies(
         copies = affordable(drawn, COPIES) if how.retune else COPIES
     asked = chip.run_original(samples.inputs)
     scores = score_output(asked) is not None
+    run = _runner(chip, samples, drawn, how)
     found: dict[str, list[float]] = {"accuracy": [], "changed_answers": [], "rel_error": []}
     for copy in range(copies):
         progress("imperfect copies", copy, copies)
         (matrices,) = drawn.matrices(how, [copy])
-        outputs = chip.runner.run(matrices, chip.program.layers, samples.inputs)
+        outputs = run(matrices, copy)
         found["rel_error"].append(relative_error(outputs, asked))
         if scores:
             found["changed_answers"].append(disagreement(outputs, asked))
@@ -81,6 +88,17 @@ def on_copies(
             found["accuracy"].append(accuracy(outputs, samples.labels))
     about = {"copies": copies, "seed": seed, "setting": str(setting), "sizes": _sizes(sizes)}
     return about | _figures(found)
+
+
+def _runner(
+    chip: Compiled, samples: Dataset, drawn: ImperfectProgram, how: How
+) -> Callable[[Matrices, int], dict[str, np.ndarray]]:
+    """Outputs of a copy with these matrices, with the noise of its samples if there is any."""
+    layers = chip.program.layers
+    if not how.sizes.noisy:
+        return lambda matrices, copy: chip.runner.run(matrices, layers, samples.inputs)
+    noisy = NoisyRunner(chip.runner.host, layers, samples.inputs, drawn.ideal)
+    return lambda matrices, copy: noisy.run(matrices, samples.inputs, how, copy)
 
 
 def _figures(found: Mapping[str, list[float]]) -> Row:

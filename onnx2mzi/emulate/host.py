@@ -57,11 +57,17 @@ class HostRunner:
         self._many: bool | None = None if _first(free) != _first(self._fixed) else False
 
     def run(
-        self, matrices: Matrices, layers: Sequence[LinearLayer], inputs: Arrays
+        self,
+        matrices: Matrices,
+        layers: Sequence[LinearLayer],
+        inputs: Arrays,
+        *,
+        constant: Arrays | None = None,
     ) -> dict[str, np.ndarray]:
-        """The model's outputs by name."""
+        """The model's outputs by name. `constant` are inputs of the graph that are the same for
+        every sample, besides the layers' matrices."""
         outputs = [spec.name for spec in self.host.outputs]
-        return self._run(outputs, matrices, layers, inputs)
+        return self._run(outputs, matrices, layers, inputs, constant)
 
     def layer_inputs(
         self, matrices: Matrices, layers: Sequence[LinearLayer], inputs: Arrays
@@ -123,8 +129,9 @@ class HostRunner:
         matrices: Matrices,
         layers: Sequence[LinearLayer],
         inputs: Arrays,
+        constant: Arrays | None = None,
     ) -> dict[str, np.ndarray]:
-        weights = bindings(layers, matrices)
+        weights = {**bindings(layers, matrices), **(constant or {})}
         how = plan(self._fixed, inputs)
         if how.size and not how.single and self._many is None:
             self._many = self._agrees(how.size, inputs, weights)

@@ -80,7 +80,7 @@ class ImperfectProgram:
 
     def _layer(self, item: LayerDevices, how: How, copies: Sequence[int]) -> list[Matrix]:
         touched = any(how.region.covers(item.layer.name, block) for block in BLOCKS)
-        if how.sizes == IDEAL or not touched or not item.grids:
+        if how.sizes.lasting == IDEAL or not touched or not item.grids:
             return [item.ideal] * len(copies)
         real = not np.iscomplexobj(item.layer.weight)
         product: Matrix | None = None

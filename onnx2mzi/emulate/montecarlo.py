@@ -16,6 +16,7 @@ from onnx2mzi.emulate.accuracy import score_output, top1
 from onnx2mzi.emulate.host import HostRunner
 from onnx2mzi.emulate.imperfect import How, ImperfectProgram
 from onnx2mzi.emulate.journal import Journal
+from onnx2mzi.emulate.noise import NoisyRunner
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Host
 from onnx2mzi.physics.arrays import Real
@@ -55,6 +56,7 @@ class Bench:
 
     def _prepare(self, runner: HostRunner | None) -> None:
         self.runner = runner or HostRunner(self.host)
+        self._noise: NoisyRunner | None = None
         self.ideal = self.outputs(self.chip.ideal)
         self.classifies = score_output(self.ideal) is not None
         self._answers = top1(self.ideal) if self.classifies else None
@@ -72,7 +74,23 @@ class Bench:
 
     def score(self, matrices: dict[str, np.ndarray]) -> Score:
         """How good the network is with these matrices."""
-        found = self.outputs(matrices)
+        return self._judged(self.outputs(matrices))
+
+    def drawn(self, matrices: dict[str, np.ndarray], how: How, copy: int) -> Score:
+        """As `score`, for a copy with these matrices: with the noise of its samples."""
+        if not how.sizes.noisy:
+            return self.score(matrices)
+        return self._judged(self.noise.run(matrices, self.inputs, how, copy))
+
+    @property
+    def noise(self) -> NoisyRunner:
+        """The network with noise at its layers; made when it is first needed."""
+        if self._noise is None:
+            layers = self.chip.program.layers
+            self._noise = NoisyRunner(self.host, layers, self.inputs, self.chip.ideal)
+        return self._noise
+
+    def _judged(self, found: dict[str, np.ndarray]) -> Score:
         accuracy = changed = None
         if self._answers is not None:
             answers = top1(found)
@@ -99,7 +117,10 @@ def _distance(found: dict[str, np.ndarray], ideal: dict[str, np.ndarray]) -> flo
 
 def scores(bench: Bench, how: How, copies: Sequence[int]) -> list[Score]:
     """The scores of these copies; what a worker does."""
-    return [bench.score(matrices) for matrices in bench.chip.matrices(how, copies)]
+    return [
+        bench.drawn(matrices, how, copy)
+        for copy, matrices in zip(copies, bench.chip.matrices(how, copies), strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

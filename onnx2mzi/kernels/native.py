@@ -109,6 +109,7 @@ class Extension(Protocol):
         /,
     ) -> None: ...
 
+    def normals(self, key: int, first: int, count: int, to: Buffer, /) -> None: ...
     def balance(
         self,
         ports: int,

@@ -38,6 +38,9 @@ class Imperfections:
     fabrication_scale    times the static phase error that the coherence length implies
     gradient_rad_mm2     sigma of a chip's gradient, along x and along y: rad per mm of guide and mm
     modulator, detector  sigma of the relative amplitude of every input and output guide
+    input_noise          sigma of what modulators add to every sample, of full scale
+    output_noise         sigma of what detectors add to every sample, of full scale
+    shot_noise           sigma of an output's shot noise where it is full scale (physics.noise)
     dead, stuck          share of heaters that make no phase, or a random one
     bits                 codes of the drivers; None leaves phases as they are
     """
@@ -56,6 +59,9 @@ class Imperfections:
     gradient_rad_mm2: float = 0.0
     modulator: float = 0.0
     detector: float = 0.0
+    input_noise: float = 0.0
+    output_noise: float = 0.0
+    shot_noise: float = 0.0
     dead: float = 0.0
     stuck: float = 0.0
     bits: DriveCode | None = None
@@ -77,6 +83,16 @@ class Imperfections:
     def heaters(self) -> bool:
         """Whether active heaters do not make what they are set to."""
         return self.phase_rad + self.gamma + self.dead + self.stuck > 0 or self.bits is not None
+
+    @property
+    def noisy(self) -> bool:
+        """Whether samples have noise of their own."""
+        return self.input_noise + self.output_noise + self.shot_noise > 0
+
+    @property
+    def lasting(self) -> "Imperfections":
+        """All but the noise of samples."""
+        return replace(self, input_noise=0.0, output_noise=0.0, shot_noise=0.0)
 
     def times(self, factor: float) -> "Imperfections":
         """All sizes times a factor; bits stay, and no more heaters fail than there are."""

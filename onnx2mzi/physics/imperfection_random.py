@@ -20,6 +20,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 STREAMS = 16
+VERSION = 2
+"""Of the numbers: the same seed gives others after a change."""
 
 
 def _mixed(z: Keys) -> Keys:
@@ -63,6 +65,13 @@ def normal(*, keys: Keys, device: npt.ArrayLike, stream: int, which: int = 0) ->
     """One of the two numbers of `normals`, shape (C, K)."""
     radius, angle = _polar(keys, device, stream)
     return np.asarray(radius * (np.cos(angle) if which == 0 else np.sin(angle)))
+
+
+def normal_row(*, key: int, first: int, count: int) -> Real:
+    """Standard normal numbers, shape (count,): both of every device from `first` on, stream 0."""
+    devices = first + np.arange((count + 1) // 2)
+    pairs = normals(keys=np.array([key], np.uint64), device=devices, stream=0)
+    return np.stack([pairs[0][0], pairs[1][0]], 1).reshape(-1)[:count]
 
 
 def _hash(keys: Keys, device: npt.ArrayLike, stream: int, which: int) -> Keys:

@@ -210,7 +210,7 @@ class _Reader:
             raise InputError(
                 f"section [{section}] is missing",
                 where=self.where,
-                hint="every section but [thermal] and [edge] is needed",
+                hint="every section but [thermal], [edge] and [errors] is needed",
             )
         table = document[section]
         if not isinstance(table, dict):

@@ -12,6 +12,7 @@ from typing import Any
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.physics.stack import ThermalStack
 from onnx2mzi.tech.edge import Edge
+from onnx2mzi.tech.errors import Errors
 from onnx2mzi.tech.fixed import FixedCell, Layer
 from onnx2mzi.tech.thermal import Thermal
 
@@ -266,6 +267,7 @@ class Technology:
     die: Die = field(metadata=meaning("dies"))
     thermal: Thermal = field(default=Thermal(), metadata=meaning("how heat leaves the chip"))
     edge: Edge = field(default=Edge(), metadata=meaning("couplers at the die's edge"))
+    errors: Errors = field(default=Errors(), metadata=meaning("what varies over a chip, noise"))
 
     @property
     def fixed_cells(self) -> dict[str, FixedCell]:

@@ -32,6 +32,7 @@ ALL = replace(
     TYPICAL,
     split_shared_rad=0.01,
     split_offset_rad=-0.01,
+    split_gradient_rad_mm=0.01,
     gradient_rad_mm2=0.5,
     modulator=0.01,
     detector=0.01,
@@ -88,8 +89,8 @@ def test_no_imperfection_is_the_ideal_chip(chip: ImperfectProgram) -> None:
 def test_each_imperfection_does_something(make_program: MakeProgram) -> None:
     chip = imperfect_program(full_program(make_program, Drive.ARM_CHOICE), TECH)
     for name in ("phase_rad", "gamma", "split_rad", "split_shared_rad", "split_offset_rad",
-                 "loss_scale", "loss_sigma_db", "thermal", "gradient_rad_mm2", "modulator",
-                 "detector", "dead", "stuck", "bits"):  # fmt: skip
+                 "split_gradient_rad_mm", "loss_scale", "loss_sigma_db", "thermal",
+                 "gradient_rad_mm2", "modulator", "detector", "dead", "stuck", "bits"):  # fmt: skip
         sizes = replace(ALL, dead=0.2, stuck=0.2).only(name)
         (found,) = chip.matrices(How(sizes, trim=False), [3])
         assert relative_errors(chip, [found])["fc"][0] > 1e-4, name

@@ -11,6 +11,7 @@ from onnx2mzi.ir import Program
 from onnx2mzi.kernels import native_available
 from onnx2mzi.kernels.native import extension
 from onnx2mzi.physics.imperfection import TYPICAL, Imperfections
+from onnx2mzi.physics.imperfection_random import normal_row
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.tech import load_technology
@@ -21,6 +22,7 @@ ALL = replace(
     TYPICAL,
     split_shared_rad=0.01,
     split_offset_rad=-0.01,
+    split_gradient_rad_mm=0.02,
     gradient_rad_mm2=0.5,
     dead=0.1,
     stuck=0.1,
@@ -56,6 +58,18 @@ def test_the_same_chips_as_numpy(
         for one, other in zip(*found, strict=True):
             for layer, matrix in one.items():
                 np.testing.assert_allclose(matrix, other[layer], atol=1e-9)
+
+
+@pytest.mark.parametrize("engine", engines())
+def test_the_same_normal_numbers_as_numpy(monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+    monkeypatch.setenv("ONNX2MZI_KERNELS", engine)
+    module = extension()
+    assert module is not None
+    for first, count in ((0, 1), (3, 100), (2**40, 4001)):
+        found = np.full(count, np.nan)
+        module.normals(12345, first, count, found)
+        wanted = normal_row(key=12345, first=first, count=count)
+        np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
 
 
 def test_copies_do_not_depend_on_those_drawn_with_them(make_program: MakeProgram) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import kstest, norm
 
 from onnx2mzi.physics.arrays import Complex
 from onnx2mzi.physics.imperfection import (
@@ -21,7 +22,13 @@ from onnx2mzi.physics.imperfection_cell import (
     imperfect_mzi,
     mzi_derivatives,
 )
-from onnx2mzi.physics.imperfection_random import block_keys, normal, normals, uniform
+from onnx2mzi.physics.imperfection_random import (
+    block_keys,
+    normal,
+    normal_row,
+    normals,
+    uniform,
+)
 from onnx2mzi.physics.mzi import balanced_mzi, coupler
 
 ANGLES = st.floats(-np.pi, np.pi)
@@ -102,6 +109,27 @@ def test_numbers_have_the_stated_moments() -> None:
     flat = uniform(keys=keys, device=device, stream=6).ravel()
     assert flat.min() > 0 and flat.max() < 1
     assert abs(flat.mean() - 0.5) < 5 / np.sqrt(12 * flat.size)
+
+
+def test_numbers_are_normal() -> None:
+    """Kolmogorov and Smirnov, Anderson's tails, and copies that know nothing of each other."""
+    keys = block_keys(seed=1, copies=range(40), block="b")
+    first, second = normals(keys=keys, device=np.arange(2500), stream=3)
+    for drawn in (first, second, (first + second) / np.sqrt(2)):
+        assert kstest(drawn.ravel(), "norm").pvalue > 1e-4
+    both = np.concatenate([first.ravel(), second.ravel()])
+    for limit in (2.0, 3.0, 4.0):
+        wanted = both.size * 2 * norm.sf(limit)
+        assert abs(np.count_nonzero(np.abs(both) > limit) - wanted) < 5 * np.sqrt(wanted)
+    correlation = np.corrcoef(np.concatenate([first, second]))
+    others = correlation[~np.eye(80, dtype=bool)]
+    assert np.abs(others).max() < 5.5 / np.sqrt(2500)
+
+
+def test_a_row_is_the_numbers_of_its_devices() -> None:
+    row = normal_row(key=7, first=5, count=5)
+    a, b = normals(keys=np.array([7], np.uint64), device=[5, 6, 7], stream=0)
+    assert row.tolist() == [a[0, 0], b[0, 0], a[0, 1], b[0, 1], a[0, 2]]
 
 
 def test_no_such_stream() -> None:

@@ -279,6 +279,20 @@ PyObject *py_imperfect(PyObject *, PyObject *args) {
   return done(ok);
 }
 
+PyObject *py_normals(PyObject *, PyObject *args) {
+  unsigned long long key, first;
+  Py_ssize_t count;
+  PyObject *o;
+  if (!PyArg_ParseTuple(args, "KKnO", &key, &first, &count, &o)) return nullptr;
+  View to;
+  if (count < 0) return PyErr_Format(PyExc_ValueError, "bad size");
+  if (!to.open(o, size_t(count) * D, true)) return nullptr;
+  Py_BEGIN_ALLOW_THREADS;
+  table->normals(key, first, size_t(count), to.out());
+  Py_END_ALLOW_THREADS;
+  return done(1);
+}
+
 PyObject *py_balance(PyObject *, PyObject *args) {
   int ports;
   Py_ssize_t k;
@@ -348,6 +362,7 @@ PyMethodDef methods[] = {
     {"cells_vjp", py_cells_vjp, METH_VARARGS, "Gradients of any 2 x 2 cells."},
     {"copies", py_copies, METH_VARARGS, "Imperfect copies of a mesh, or light through them."},
     {"imperfect", py_imperfect, METH_VARARGS, "Light through imperfect copies."},
+    {"normals", py_normals, METH_VARARGS, "Normal numbers of a row of devices."},
     {"balance", py_balance, METH_VARARGS, "Drawn phases to the balanced gauge."},
     {"realise", py_realise, METH_VARARGS, "Balanced phases to drawn ones."},
     {"select", py_select, METH_VARARGS, "Limit the instruction set; returns the one in use."},

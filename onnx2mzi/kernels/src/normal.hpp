@@ -131,10 +131,26 @@ static INLINE void normals_of(vu key, uint64_t device, int count, const int *str
     if (left == 3) pairs_of<3>(key, device, stream + at, part);
     else if (left == 2) pairs_of<2>(key, device, stream + at, part);
     else pairs_of<1>(key, device, stream + at, part);
-    for (int j = 0; j < left; j++) to[stream[at + j]][0] = part[j][0], to[stream[at + j]][1] = part[j][1];
+    for (int j = 0; j < left; j++)
+      for (int which = 0; which < 2; which++) to[stream[at + j]][which] = part[j][which];
   }
 }
 
 #undef EACH
+
+// Stream 0 of devices first, first + 1, ..., both numbers of each: count numbers in all.
+static inline void many_normals(uint64_t key, uint64_t first, size_t count, double *to) {
+  constexpr int M = 3;
+  const int next[M] = {0, 16, 32};  // streams of a device end where the next device begins
+  vu keys;
+  for (int l = 0; l < NATIVE; l++) keys[l] = key + first_of(first + uint64_t(l * M));
+  for (size_t at = 0; at < count; at += 2 * M * NATIVE) {
+    vn part[M][2];
+    pairs_of<M>(keys, first_of(at / 2), next, part);
+    for (size_t l = 0, k = at; l < size_t(NATIVE); l++)
+      for (int j = 0; j < M; j++)
+        for (int which = 0; which < 2 && k < count; which++, k++) to[k] = part[j][which][l];
+  }
+}
 
 }  // namespace KERNEL_ARCH

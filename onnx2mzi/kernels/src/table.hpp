@@ -35,6 +35,7 @@ struct Kernels {
                    const double *theta, const double *phi, const double *out, const double *x,
                    size_t batch, const double *sigmas, uint64_t seed, uint64_t first, size_t copies,
                    double *y);
+  void (*normals)(uint64_t key, uint64_t first, size_t count, double *to);
 };
 
 const Kernels *kernels_baseline();
