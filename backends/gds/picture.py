@@ -80,7 +80,7 @@ def scene(program: Program, technology: Technology, layers: Container[str] | Non
             boxes["mzis"].append(cells[~bare])
             boxes["crossings"].append(cells[bare])
         wiring, lift = wirer.wiring(tile, places), np.array([0.0, base, 0.0, base])
-        boxes["wires"].append(wiring.boxes_um + lift)
+        boxes["wires"] += [wiring.boxes_um + lift, wiring.over_um + lift]
         boxes["pads"].append(wiring.pads_um + lift)
     heaters, heat = [none], [np.zeros(0)]
     reach = np.array([heated_um(technology), max(technology.heater.contact_width_um, 8.0)]) / 2
