@@ -17,6 +17,8 @@ from onnx2mzi.physics.mzi import attenuation
 LAST = 6
 # Gains that are tried, from half an octave below the largest value to half an octave above.
 GAINS = 65
+# Thetas that make up for taps may leave this many times the error of taps alone (Frobenius).
+AIMED = 3.0
 
 
 def powers_of_two(values: Real) -> tuple[float, Real]:

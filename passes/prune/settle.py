@@ -39,6 +39,26 @@ def without_bars(mesh: BalancedMesh) -> BalancedMesh:
     )
 
 
+def without_full_turns(mesh: BalancedMesh) -> BalancedMesh:
+    """The same real mesh with |theta| <= pi, all of its MZIs there; see `without_bars`."""
+    minus = np.zeros(mesh.ports, bool)
+    turns = np.round(mesh.theta / (2 * np.pi)).astype(int)
+    theta = mesh.theta - 2 * np.pi * turns
+    for run in column_slices(mesh.column):
+        upper = mesh.port[run]
+        a, b, odd = minus[upper].copy(), minus[upper + 1].copy(), turns[run] % 2 == 1
+        theta[run] = np.where(a != b, -theta[run], theta[run])
+        minus[upper], minus[upper + 1] = b ^ odd, a ^ odd
+    return BalancedMesh(
+        ports=mesh.ports,
+        column=mesh.column,
+        port=mesh.port,
+        theta=theta,
+        phi=mesh.phi,
+        out=wrapped(mesh.out + np.pi * minus),
+    )
+
+
 def settled_tile(tile: RealTile, outputs: Index, inputs: Index) -> BalancedTile:
     """The balanced tile on the given guides: amplitudes in [0, 1], their signs behind V."""
     gain = float(np.abs(tile.s).max(initial=0.0))

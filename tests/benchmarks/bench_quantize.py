@@ -1,11 +1,12 @@
 """r64 on the chip as it is driven and made: codes, noise, static errors.
 
-    python tests/benchmarks/bench_quantize.py [codes] [noise] [static] [--seeds N]
+    python tests/benchmarks/bench_quantize.py [codes] [noise] [static] [--seeds N] [--start ...]
 
 r64: 64-64-64-10 with ReLU on 8 x 8 pooled MNIST, trained here; the 90 % pruned one keeps a tenth
 of the reference phases (prune{target=0.9}). codes: points lost with 6, 5 and 4 bits a heater.
 noise: couplers and heaters off by 0.02 rad each. static: chips as fabricated, by the share of
-MZIs that keep a trim heater, trimmed one by one and set together.
+MZIs that keep a trim heater, trimmed one by one and set together. --start NAME=PASSES, again and
+again, takes other chips.
 """
 
 # ruff: noqa: E402  (BLAS reads its number of threads when it is imported)
@@ -16,7 +17,8 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import time
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,14 +28,28 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnx2mzi
 from onnx2mzi.driver.compile import Compiled
+from onnx2mzi.driver.fabricated import calibration_of
+from onnx2mzi.emulate.accuracy import accuracy
+from onnx2mzi.emulate.data import load_data, split
 from onnx2mzi.emulate.imperfect import How, imperfect_program
 from onnx2mzi.emulate.montecarlo import Bench, Effort, sampled
+from onnx2mzi.emulate.network import Network
+from onnx2mzi.emulate.setting import Setting, set_as
+from onnx2mzi.emulate.transfer import program_matrices
+from onnx2mzi.ir import Program
+from onnx2mzi.passes.codes import Rounding
+from onnx2mzi.passes.finetune import Finetune
+from onnx2mzi.passes.quantize import Quantize, Sigma
+from onnx2mzi.passes.trim import Trim
 from onnx2mzi.physics.imperfection import Imperfections
+from onnx2mzi.pipeline.base import Context, Pass
+from onnx2mzi.pipeline.census import layer_census
 
 MNIST = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "mnist.npz"
 SIZES = (64, 64, 64, 10)
 FIT, TEST = 20_000, 10_000
 EPOCHS, BATCH, RATE = 30, 250, 4e-3
+STARTS = ("dense=canonicalize", "pruned=prune{target=0.9}")
 
 
 def pooled(images: Any) -> Any:
@@ -89,74 +105,103 @@ def trained(x: Any, y: Any, seed: int) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def made(model: bytes, what: str, data: Any, test: Any) -> Compiled:
-    """The chip."""
-    return onnx2mzi.compile(model, optimize=what, data=data, test=test)
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A chip, and the data that passes behind it may see."""
+
+    name: str
+    chip: Compiled
+    context: Context
+    test: Any
+
+    def then(self, step: Pass) -> Program:
+        """The chip's program behind one more pass."""
+        return step.run(self.chip.program, self.context)
+
+    def accuracy(self, program: Program) -> float:
+        """On the test samples."""
+        inputs = {"x": self.test["x"]}
+        found = self.chip.runner.run(program_matrices(program), program.layers, inputs)
+        return accuracy(found, self.test["y"])
+
+    def bench(self, program: Program, rows: int) -> Bench:
+        """Imperfect copies of it on some of the test samples."""
+        drawn = imperfect_program(program, self.context.technology)
+        inputs = {"x": self.test["x"][:rows]}
+        runner = self.chip.runner
+        return Bench(drawn, runner.host, inputs, self.test["y"][:rows], runner=runner)
 
 
-def codes(model: bytes, data: Any, test: Any) -> None:
+def starts(model: bytes, data: Any, test: Any, words: Sequence[str]) -> list[Start]:
+    """Chips behind these passes, by name."""
+    found = []
+    for text in words:
+        name, passes = text.split("=", 1)
+        begin = time.process_time()
+        chip = onnx2mzi.compile(model, optimize=passes, data=data, test=test)
+        fit, held = split(load_data(data, chip.runner.host))
+        network = Network(chip.runner, chip.program.layers, fit, held)
+        context = Context(chip.emission.technology, network=network)
+        found.append(Start(name, chip, context, test))
+        heaters, seconds = chip.report["phases_active"], time.process_time() - begin
+        right = chip.report["accuracy"]
+        print(f"{name}: {passes}: {right:.2%}, {heaters} heaters, {seconds:.0f} s", flush=True)
+    return found
+
+
+def codes(start: Start) -> None:
     """Points lost on codes, against the same chip without."""
-    for name, start in (("dense", "canonicalize"), ("pruned", "prune{target=0.9}")):
-        clean = made(model, start, data, test).report["accuracy"]
-        print(f"{name:7} without codes {clean:7.2%}")
-        for rounding in ("nearest", "sequential", "trained"):
-            lost = []
-            begin = time.process_time()
-            for bits in (6, 5, 4):
-                text = f"{start},quantize{{bits={bits} rounding={rounding} max_drop=1}}"
-                lost.append(100 * (clean - made(model, text, data, test).report["accuracy"]))
-            told = " ".join(f"{value:6.2f}" for value in lost)
-            print(
-                f"{name:7} {rounding:11} {told}   {time.process_time() - begin:.0f} s", flush=True
-            )
+    clean = start.accuracy(start.chip.program)
+    ways = [(rounding, Sigma.CODES) for rounding in Rounding]
+    ways += [(rounding, Sigma.POWERS) for rounding in (Rounding.NEAREST, Rounding.SEQUENTIAL)]
+    for rounding, sigma in ways:
+        lost, begin = [], time.process_time()
+        for bits in (6, 5, 4):
+            found = start.then(Quantize(bits=bits, rounding=rounding, sigma=sigma))
+            lost.append(100 * (clean - start.accuracy(found)))
+        told = " ".join(f"{value:6.2f}" for value in lost)
+        seconds = time.process_time() - begin
+        print(f"{start.name:7} {rounding:11} {sigma:13} {told}   {seconds:.0f} s", flush=True)
 
 
-def bench_of(chip: Compiled, test: Any, rows: int) -> Bench:
-    """The chip on some of the test samples."""
-    drawn = imperfect_program(chip.program, chip.emission.technology)
-    inputs = {"x": test["x"][:rows]}
-    return Bench(drawn, chip.runner.host, inputs, test["y"][:rows], runner=chip.runner)
-
-
-def noise(model: bytes, data: Any, test: Any) -> None:
-    """Accuracy under split and phase errors."""
-    tuned = "finetune{phase_noise=0.02 split_noise=0.02}"
-    for text in ("canonicalize", "prune{target=0.9}", f"prune{{target=0.9}},{tuned}"):
-        bench = bench_of(made(model, text, data, test), test, 2500)
+def noise(start: Start) -> None:
+    """Accuracy under split and phase errors, as it is and trained for them."""
+    tuned = Finetune(phase_noise=0.02, split_noise=0.02)
+    for name, program in ((start.name, start.chip.program), ("tuned", start.then(tuned))):
+        bench = start.bench(program, 2500)
         row = [f"{bench.ideal_score.accuracy:.2%}"]
         for size in (0.02, 0.05):
             for names in (("split_rad",), ("phase_rad",), ("split_rad", "phase_rad")):
                 sizes = Imperfections(phase_rad=1.0, split_rad=1.0).only(*names).times(size)
                 found = sampled(bench, How(sizes), Effort(copies=24))
                 row.append(f"{found.mean:.2%}")
-        print(f"{text}: clean, split, phase, both of 0.02, of 0.05: {' '.join(row)}", flush=True)
+        told = " ".join(row)
+        print(f"{name:7} clean, split, phase, both of 0.02, of 0.05: {told}", flush=True)
 
 
-def static(model: bytes, data: Any, test: Any, copies: int = 4) -> None:
+def static(start: Start, copies: int = 4) -> None:
     """Accuracy as fabricated against trim heaters."""
-    from onnx2mzi.driver.fabricated import calibration_of
-
-    for start in ("canonicalize", "prune{target=0.9}"):
-        for share in (0.0, 0.1, 0.25, 0.5, 0.75, 1.0):
-            chip = made(model, f"{start},trim{{share={share}}}", data, test)
-            bench = bench_of(chip, test, 1000)
-            how = How(
-                Imperfections(fabrication_scale=1.0),
-                calibration=calibration_of(chip.emission.technology),
-            )
-            found = [
-                sampled(bench, replace(how, retune=steps), Effort(copies=copies))
-                for steps in (0, 200)
-            ]
-            heaters, power = chip.report["phases_active"], chip.report["power_mw"]
-            told = ", ".join(f"{item.mean:.2%} ± {item.std:.2%}" for item in found)
-            print(f"{start} trims {share:4}: {heaters} heaters, {power:.0f} mW: {told}", flush=True)
+    for share in (0.0, 0.1, 0.25, 0.5, 0.75, 1.0):
+        program = start.then(Trim(share=share))
+        bench = start.bench(program, 1000)
+        how = How(
+            Imperfections(fabrication_scale=1.0),
+            calibration=calibration_of(start.context.technology),
+        )
+        found = [
+            sampled(bench, set_as(how, setting), Effort(copies=copies))
+            for setting in (Setting.EACH, Setting.TOGETHER)
+        ]
+        heaters = sum(layer_census(x, 1.0).phases_active for x in program.layers)
+        told = ", ".join(f"{item.mean:.2%} ± {item.std:.2%}" for item in found)
+        print(f"{start.name:7} trims {share:4}: {heaters} heaters: {told}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", nargs="*", default=["codes", "noise", "static"])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--start", action="append", metavar="NAME=PASSES")
     parser.add_argument("--mnist", type=Path, default=MNIST)
     arguments = parser.parse_args()
     if not arguments.mnist.is_file():
@@ -172,9 +217,10 @@ def main() -> None:
     for seed in range(arguments.seeds):
         print(f"r64, seed {seed}")
         model = trained(x, y, seed)
-        for name, part in (("codes", codes), ("noise", noise), ("static", static)):
-            if name in arguments.what:
-                part(model, data, test)
+        for start in starts(model, data, test, arguments.start or STARTS):
+            for name, part in (("codes", codes), ("noise", noise), ("static", static)):
+                if name in arguments.what:
+                    part(start)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from onnx2mzi.ir.parser import parse_program
 from onnx2mzi.ir.printer import print_program
 from onnx2mzi.passes.bits import fewest, heaters, shared_out
 from onnx2mzi.passes.canonicalize import Canonicalize
+from onnx2mzi.passes.codes import Rounding
 from onnx2mzi.passes.decompose import Decompose
-from onnx2mzi.passes.quantize import Quantize, Rounding
+from onnx2mzi.passes.quantize import Quantize
 from onnx2mzi.passes.svd import Svd
 from onnx2mzi.passes.tile import Tile
 from onnx2mzi.physics.quantization import CodeLaw

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from onnx2mzi.emulate.transfer import layer_matrix, program_matrices
 from onnx2mzi.ir import LinearLayer, Loc, MeshTile, Operand, Program, Stage, identical
 from onnx2mzi.passes.canonicalize import Canonicalize, drawing_rules
+from onnx2mzi.passes.codes import Rounding, rounded_layer
 from onnx2mzi.passes.decompose import Decompose, completed
 from onnx2mzi.passes.drawing import balanced_tile
-from onnx2mzi.passes.quantize import Quantize, Rounding, rounded_layer
+from onnx2mzi.passes.quantize import Quantize
 from onnx2mzi.passes.svd import Svd
 from onnx2mzi.passes.tile import Tile
 from onnx2mzi.physics.arrays import Matrix

@@ -23,7 +23,7 @@ from onnx2mzi.passes.prune.judge import changed, changed_steady, margin_used, re
 from onnx2mzi.passes.prune.lowrank import factors, spectrum
 from onnx2mzi.passes.prune.moments import energy, moment, restricted
 from onnx2mzi.passes.prune.neighbours import grouped
-from onnx2mzi.passes.prune.settle import settled_tile, without_bars
+from onnx2mzi.passes.prune.settle import settled_tile, without_bars, without_full_turns
 from onnx2mzi.passes.prune.split import gauged, sheets, sheets_phases
 from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
 from onnx2mzi.passes.prune.thin import Metric, settled, thinned
@@ -222,6 +222,9 @@ def test_without_bars_is_the_same_mesh(seed: int, ports: int) -> None:
     assert (np.abs(clean.theta) < np.pi).all()
     assert clean.count == np.count_nonzero(np.abs(theta) != np.pi)
     assert clean.is_real
+    whole = without_full_turns(turned)
+    assert np.allclose(build(whole), build(turned)) and whole.is_real
+    assert whole.count == turned.count and (np.abs(whole.theta) <= np.pi).all()
 
 
 def test_settled_tile_keeps_the_matrix_whatever_signs_amplitudes_have(

@@ -7,16 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnx2mzi.emulate.transfer import layer_matrix
+from onnx2mzi.emulate.transfer import layer_matrix, tile_matrix
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import LinearLayer, Loc, MeshTile, Operand, Program, Stage
-from onnx2mzi.passes.canonicalize import Canonicalize
+from onnx2mzi.passes.canonicalize import Canonicalize, drawing_rules
+from onnx2mzi.passes.code_error import tile_error
+from onnx2mzi.passes.codes import Rounding, rounded_tile, sequential_tile
 from onnx2mzi.passes.decompose import Decompose
-from onnx2mzi.passes.quantize import Quantize, Rounding, Sigma
+from onnx2mzi.passes.quantize import Quantize, Sigma
 from onnx2mzi.passes.svd import Svd
-from onnx2mzi.passes.taps import LAST, powers_of_two
+from onnx2mzi.passes.taps import AIMED, LAST, powers_of_two, tapped_tile
 from onnx2mzi.passes.tile import Tile
 from onnx2mzi.physics.mzi import attenuation
+from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Passive, ShifterState
 from onnx2mzi.pipeline.base import Bounded, Context
 from onnx2mzi.tech import load_technology
@@ -80,6 +83,30 @@ def test_sequential_rounding_errs_less_around_taps() -> None:
         step = Quantize(bits=4, rounding=rounding, sigma=Sigma.POWERS)
         off[rounding] = np.linalg.norm(layer_matrix(step.run(program, CTX).layers[0]) - weight)
     assert off[Rounding.SEQUENTIAL] < 0.95 * off[Rounding.NEAREST]
+
+
+def test_meshes_make_up_for_taps_where_inputs_tell_little() -> None:
+    program, weight = chip(12, 12, 12, real=True)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 4)) @ rng.normal(size=(4, 300)) + 0.1 * rng.normal(size=(12, 300))
+    moment = x @ x.T / x.shape[1]
+    rules, code = drawing_rules(CTX), DriveCode(8, CodeLaw.PHASE)
+    asked = program.layers[0].grids[0].tiles[0]
+    assert isinstance(asked, MeshTile)
+    tapped = tapped_tile(asked, rules)
+
+    def error(tile: MeshTile) -> float:
+        off = tile_matrix(tile).real - weight
+        return float((off @ moment * off).sum())
+
+    found = sequential_tile(tapped, moment, code, rules, asked)
+    assert found is not None
+    assert error(found) < 0.1 * error(rounded_tile(tapped, code, rules))
+    limit = tile_error(asked, code, taps=AIMED)
+    assert np.linalg.norm(tile_matrix(found).real - weight) < limit
+    assert np.array_equal(found.sigma.state, tapped.sigma.state)
+    for before, after in ((tapped.u, found.u), (tapped.v, found.v)):
+        assert np.all(after.theta_state <= before.theta_state)
 
 
 def test_a_chip_without_passive_phases_has_no_taps() -> None:
