@@ -20,8 +20,11 @@ ANNEALINGS = 3
 MOVES = 20_000
 HOTTEST, COOLEST = 8.0, 0.3
 # Placements of rotations that a search may try, in all orders together, and orders.
-EFFORT = 16_000
-MOST_ORDERS = 400
+EFFORT = 30_000
+MOST_ORDERS = 600
+# Every first order is laid there and back so often; and the share of later orders that are, once.
+ROUNDS = 10
+REFINED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Policy:
     urgent: float = 1.0
     patience: int = 5
 
+
+POLICIES = Policy(), Policy(urgent=3.0), Policy(fading=0.8, patience=8)
 
 # A column: (port, the pair's number or CROSSING).
 CROSSING = -1
@@ -258,22 +263,56 @@ def shortest(halves: Halves, plain: Order, effort: float, seed: int) -> tuple[Or
     rng = np.random.default_rng(seed)
     moves = int(effort * MOVES)
     starts = [plain, *(_annealed(halves, plain, moves, rng) for _ in range(ANNEALINGS))]
-    policies = [Policy(), Policy(urgent=3.0), Policy(fading=0.8, patience=8)]
-    best: tuple[tuple[float, int], Order, Policy, tuple[Laid, Laid]] | None = None
+    search = _Search(halves, plain)
+    rounds = ROUNDS if effort > 0 else 1
     for start in starts:
-        for policy in policies:
-            made = halves.laid(start, policy, math.inf if best is None else best[0][0])
-            if made is not None and (best is None or _cost(made) < best[0]):
-                best = _cost(made), start, policy, made
-    assert best is not None
-    cost, order, policy, made = best
+        for policy in POLICIES:
+            order = start
+            for _ in range(rounds):
+                made = search.tried(order, policy, math.inf)
+                assert made is not None
+                order = _refined(halves, order, policy, made)
     trials = min(MOST_ORDERS, int(effort * EFFORT) // max(len(halves.v) + len(halves.u), 1))
     for _ in range(trials):
-        tried, how = _moved(order, rng), _changed(policy, rng)
-        again = halves.laid(tried, how, cost[0] + 1e-6)
-        if again is not None and _cost(again) <= cost:
-            order, policy, made, cost = tried, how, again, _cost(again)
-    return order, *made
+        order, policy = _moved(search.order, rng), _changed(search.policy, rng)
+        if rng.random() < REFINED:
+            made = halves.laid(order, policy, math.inf)
+            assert made is not None
+            order = _refined(halves, order, policy, made)
+        search.tried(order, policy, search.cost[0] + 1e-6)
+    assert search.made is not None
+    return search.order, *search.made
+
+
+class _Search:
+    """The best order and policy so far, what they make, and its cost."""
+
+    def __init__(self, halves: Halves, order: Order) -> None:
+        self.halves, self.order, self.policy = halves, order, POLICIES[0]
+        self.cost = math.inf, 0
+        self.made: tuple[Laid, Laid] | None = None
+
+    def tried(self, order: Order, policy: Policy, most_um: float) -> tuple[Laid, Laid] | None:
+        """What these make, kept if it costs no more."""
+        made = self.halves.laid(order, policy, most_um)
+        if made is not None and _cost(made) <= self.cost:
+            self.order, self.policy, self.made, self.cost = order, policy, made, _cost(made)
+        return made
+
+
+def _refined(halves: Halves, order: Order, policy: Policy, made: tuple[Laid, Laid]) -> Order:
+    """The order between V and U in which guides arrive that are laid back from where they went."""
+    at: list[dict[int, int]] = []
+    for pairs, half in zip((halves.v, halves.u), made, strict=True):
+        back = laid(pairs[::-1], half.order, halves.lengths, policy, math.inf)
+        assert back is not None
+        at.append({guide: port for port, guide in enumerate(back.order)})
+    weight = [len(halves.v), len(halves.u)]
+    return Order(
+        tuple(sorted(order.channels, key=lambda k: weight[0] * at[0][k] + weight[1] * at[1][k])),
+        tuple(sorted(order.dumped, key=at[0].__getitem__)),
+        tuple(sorted(order.dark, key=at[1].__getitem__)),
+    )
 
 
 def _cost(made: tuple[Laid, Laid]) -> tuple[float, int]:

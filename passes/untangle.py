@@ -15,7 +15,17 @@ import numpy as np
 
 from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.passes.drawing import BalancedTile, without_real_signs
-from onnx2mzi.passes.laying import CROSSING, Column, Halves, Laid, Lengths, Order, Pair, shortest
+from onnx2mzi.passes.laying import (
+    CROSSING,
+    Column,
+    Halves,
+    Laid,
+    Lengths,
+    Order,
+    Pair,
+    shortest,
+    tails,
+)
 from onnx2mzi.physics.arrays import Real
 
 # Columns of crossings are about this much shorter than others, in any technology.
@@ -92,16 +102,18 @@ class _Tile:
     channels: tuple[int, ...]
 
     def merged(self, amplitude: Real) -> "_Tile":
-        """Rotations of U on channels of amplitude 1 are V's: both meshes take the same columns."""
+        """Rotations on channels of amplitude 1 where they lie best: those of U that can are V's,
+        then the last of V are U's that make no chain of U longer."""
         free = {k for k in self.channels if amplitude[k] == 1.0}
-        moved, left = [], []
-        for rotation in self.u:
-            if rotation.a in free and rotation.b in free:
-                moved.append(rotation)
-            else:
-                left.append(rotation)
-                free -= {rotation.a, rotation.b}
-        return replace(self, v=(*self.v, *moved), u=tuple(left))
+        v, u = _moved(self.u, free)
+        deepest = max(tails(_pairs(u)), default=0)
+        mine = (*self.v, *v)
+        last = {k for k, tail in enumerate(tails(_pairs(mine))) if tail <= deepest}
+        back, rest = _moved(mine[::-1], free, [len(mine) - 1 - k for k in last])
+        again = (*reversed(back), *u)
+        if max(tails(_pairs(again)), default=0) > deepest:
+            back, rest, again = [], list(mine[::-1]), tuple(u)
+        return replace(self, v=tuple(reversed(rest)), u=again)
 
     def lit(self) -> "_Tile":
         """Without rotations that no channel reaches, or that reach none."""
@@ -172,6 +184,22 @@ def untangled(
         u=meshed(right.columns, parts.u, [*order.channels, *order.dark], tile.u.out[final_u]),
         outputs=tile.outputs[final_u],
     )
+
+
+def _moved(
+    rotations: Iterable[Rotation], free: Iterable[int], only: Iterable[int] | None = None
+) -> tuple[list[Rotation], list[Rotation]]:
+    """Those that can come before all others, by guides that are free; and the others. `only`
+    these, by number."""
+    there, allowed = set(free), None if only is None else set(only)
+    moved, left = [], []
+    for k, rotation in enumerate(rotations):
+        if {rotation.a, rotation.b} <= there and (allowed is None or k in allowed):
+            moved.append(rotation)
+        else:
+            left.append(rotation)
+            there -= {rotation.a, rotation.b}
+    return moved, left
 
 
 def _pairs(rotations: Iterable[Rotation]) -> tuple[Pair, ...]:
