@@ -35,6 +35,7 @@ from onnx2mzi.passes.prune.searched import searched
 from onnx2mzi.passes.prune.split import Sheet, sheets
 from onnx2mzi.passes.prune.thinning import product
 from onnx2mzi.passes.prune.trained import METHODS, Recipe, pruned
+from onnx2mzi.passes.prune.unread import without_unread
 from onnx2mzi.passes.prune.weights import nearest
 from onnx2mzi.passes.trim import trimmed
 from onnx2mzi.physics.arrays import Matrix
@@ -261,7 +262,10 @@ class Prune(Pass):
         return Budgeted(error=self.budget, drop=1.0 if self.target else self.max_drop)
 
     def run(self, program: Program, context: Context) -> Program:
-        return trimmed(self._pruned(program, context), context, share=self.keep_trim)
+        found = self._pruned(program, context)
+        if context.network is not None and self.method in (*METHODS, "search"):
+            found = without_unread(found, context.network, drawing_rules(context), context.seed)
+        return trimmed(found, context, share=self.keep_trim)
 
     def _pruned(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)
