@@ -33,6 +33,14 @@ def write_layer_colours(technology: Technology, directory: Path) -> str:
                 colour, pattern = MARKER if prefix else COLOURS.get(entry.name, MARKER)
                 visible = not (prefix and entry.name in HIDDEN)
                 _entry(root, f"{prefix}{entry.name}", layer, colour, pattern, visible)
+    if technology.edge.drawn:
+        _entry(root, "marker edge coupler", technology.edge.marker, *MARKER, visible=True)
+    foreign: dict[Layer, str] = {}
+    for section, fixed in technology.fixed_cells.items():
+        for layer in (*fixed.layers, *((fixed.box,) if fixed.box else ())):
+            foreign.setdefault(layer, f"fixed {section}")
+    for layer, name in foreign.items():
+        _entry(root, name, layer, *MARKER, visible=True)
     ElementTree.SubElement(root, "name").text = technology.name
     ElementTree.indent(root, " ")
     text = ElementTree.tostring(root, encoding="unicode")

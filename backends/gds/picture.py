@@ -16,6 +16,7 @@ from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import BlockPlacement, Mesh, Program
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.shifter import ShifterState, power_mw
+from onnx2mzi.pipeline.edges import EdgePlan, edge_plan
 from onnx2mzi.pipeline.wiring import Wirer, numbered_tiles, placed_blocks, tile_rows
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import drawn_as_crossing, heated_um
@@ -31,7 +32,11 @@ MOST_BOXES = 150_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scene:
-    """What a picture shows, boxes (x0, y0, x1, y1) of shape (B, 4) in um."""
+    """What a picture shows, boxes (x0, y0, x1, y1) of shape (B, 4) in um.
+
+    `couplers` are lines (P, 2) from the die's edge to ports, `die` the corners of the die; None
+    where no couplers are drawn.
+    """
 
     guides: Real
     mzis: Real
@@ -40,6 +45,8 @@ class Scene:
     pads: Real
     heaters: Real
     heat: Real
+    couplers: tuple[Real, ...] = ()
+    die: tuple[float, float, float, float] | None = None
 
     @property
     def frame(self) -> tuple[float, float, float, float]:
@@ -47,6 +54,8 @@ class Scene:
         everything = np.concatenate([self.guides, self.wires, self.pads, self.heaters])
         if not len(everything):
             return 0.0, 0.0, 1.0, 1.0
+        if self.die is not None:
+            everything = np.concatenate([everything, [self.die]])
         (x0, y0), (x1, y1) = everything[:, :2].min(0), everything[:, 2:].max(0)
         room = ROOM * (x1 - x0)
         return float(x0 - room), float(y0 - room), float(x1 + room), float(y1 + room)
@@ -93,11 +102,42 @@ def scene(program: Program, technology: Technology, layers: Container[str] | Non
         heaters.append(np.concatenate([centre - reach, centre + reach], 1))
         power = power_mw(block.shifters.drive_rad[active], p_pi_mw=technology.p_pi_mw)
         heat.append(np.asarray(power) / technology.p_pi_mw)
+    plan = edge_plan(program, technology, layers)
     return Scene(
+        couplers=_couplers(plan, technology) if plan else (),
+        die=(*plan.low, *plan.high) if plan else None,
         **{name: np.concatenate(found) for name, found in boxes.items()},
         heaters=np.concatenate(heaters),
         heat=np.concatenate(heat),
     )
+
+
+def _couplers(plan: EdgePlan, technology: Technology) -> tuple[Real, ...]:
+    """Every coupler and loop as the corners of its middle, the first at the die's edge."""
+    found = []
+    for port in plan.ports:
+        edge, sign = (plan.high[0], -1) if port.side else (plan.low[0], 1)
+        end = edge + sign * plan.run_um[port.side]
+        x, y = [edge], [port.tip_um]
+        if port.guide is not None:
+            at = edge + sign * technology.edge.taper_length_um
+            detour = port.guide.detour
+            for k in range(detour.count):
+                # Detours go up on the left, and down on the right.
+                high = port.tip_um + sign * detour.bend.rise_um
+                first = at + sign * 2 * k * detour.bend.run_um
+                flank = sign * detour.bend.run_um
+                x += [first + flank / 2, first + flank / 2, *[first + 1.5 * flank] * 2]
+                y += [port.tip_um, high, high, port.tip_um]
+            x.append(end - sign * port.guide.bend.run_um)
+            y.append(port.tip_um)
+        found.append(np.stack([[*x, end], [*y, port.y_um]], 1))
+    upper, lower = plan.loop_y_um
+    for edge, sign in ((plan.low[0], 1), (plan.high[0], -1)):
+        turn = edge + sign * plan.reach_um
+        corners = [(edge, upper), (turn, upper), (turn, lower), (edge, lower)]
+        found.append(np.array(corners))
+    return tuple(found)
 
 
 def _boxes(x0: float, x1: float, y0: Real, y1: Real) -> Real:
@@ -142,6 +182,21 @@ def chip_svg(seen: Scene) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}">',
         f'<rect width="{width:.0f}" height="{height:.0f}" fill="#fff"/>',
     ]
+    if seen.die is not None:
+        a, b, c, d = seen.die
+        lines.append(
+            f'<rect x="{a - x0:.0f}" y="{y1 - d:.0f}" width="{c - a:.0f}" height="{d - b:.0f}" '
+            f'fill="none" stroke="#2c3e50" stroke-width="{width / 2000:.0f}"><title>die</title>'
+            "</rect>"
+        )
+        path = "".join(
+            "M" + "L".join(f"{x - x0:.0f} {y1 - y:.0f}" for x, y in line.tolist())
+            for line in seen.couplers
+        )
+        lines.append(
+            f'<path fill="none" stroke="#c0392b" stroke-width="{width / 4000:.0f}" d="{path}">'
+            "<title>edge couplers</title></path>"
+        )
     for colour, boxes, name in layers:
         if len(boxes):
             path = "".join(

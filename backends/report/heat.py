@@ -1,14 +1,12 @@
 """The section on heat: a map of the die, answers warm and cold, phases, hot spots, advice."""
 
-import base64
-import struct
-import zlib
 from typing import Any
 
 import numpy as np
 
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.markup import Child, Markup, el, joined, td, th
+from onnx2mzi.backends.report.png import data_uri, png
 
 Row = dict[str, Any]
 
@@ -61,7 +59,6 @@ def _map(shown: Row) -> Markup:
     first = np.minimum(at.astype(int), len(_RAMP) - 2)
     share = (at - first)[..., None]
     pixels = np.round(_RAMP[first] * (1 - share) + _RAMP[first + 1] * share).astype(np.uint8)
-    picture = base64.b64encode(_png(pixels)).decode()
     height, width = kelvin.shape
     tall = max(60, round(_PAGE_PX * height / width))
     size = f"{width * shown['cell_um'] / 1000:.1f} × {height * shown['cell_um'] / 1000:.1f} mm"
@@ -75,7 +72,7 @@ def _map(shown: Row) -> Markup:
         "figure",
         el(
             "img",
-            src=f"data:image/png;base64,{picture}",
+            src=data_uri(png(pixels)),
             alt="temperature of the die",
             style=f"width:100%;height:{min(tall, 700)}px;image-rendering:pixelated",
         ),
@@ -87,20 +84,6 @@ def _map(shown: Row) -> Markup:
             class_="note",
         ),
     )
-
-
-def _png(pixels: "np.ndarray[Any, np.dtype[np.uint8]]") -> bytes:
-    """An RGB picture, shape (height, width, 3)."""
-    height, width = pixels.shape[:2]
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        check = zlib.crc32(kind + data)
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    body = zlib.compress(rows.tobytes(), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
 
 def _table(heads: list[str], rows: list[Markup]) -> Markup:

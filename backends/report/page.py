@@ -4,6 +4,7 @@ from typing import Any
 
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.charts import bar, phase_histogram, phase_legend, share_chart
+from onnx2mzi.backends.report.chip import chip_section
 from onnx2mzi.backends.report.document import document
 from onnx2mzi.backends.report.frontier import frontier_section
 from onnx2mzi.backends.report.heat import heat_section
@@ -34,6 +35,7 @@ def page(emission: Emission, report: Row, *, tiles_per_layer: int) -> str:
         _cards(report),
         _layers(report),
         _shares(report),
+        chip_section(emission),
         _meshes(emission, tiles_per_layer),
         _histograms(emission),
         heat_section(report),
@@ -170,7 +172,9 @@ def _card(what: str, big: str, small: str = "", below: Markup | None = None) -> 
 def _shared(report: Row) -> str:
     """Heaters driven alike share a driver."""
     drivers = report["drivers"]
-    return f"; {text.plural(drivers, 'driver')}" if drivers < report["phases_active"] else ""
+    if drivers is None or drivers >= report["phases_active"]:
+        return ""
+    return f"; {text.plural(drivers, 'driver')}"
 
 
 def _cards(report: Row) -> Markup:

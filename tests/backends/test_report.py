@@ -1,5 +1,6 @@
 """The report: honest numbers, one self-contained file, nothing that can be injected."""
 
+import base64
 import csv
 import json
 from dataclasses import replace
@@ -24,12 +25,14 @@ from onnx2mzi.backends.report.picture import tile_picture
 from onnx2mzi.backends.report.tiles import heater_phases
 from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.ir import Loc, MeshTile, Program, Stage
+from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.pipeline.backend import Emission, Measured, PassRecord
 from onnx2mzi.pipeline.census import layer_census
 from onnx2mzi.pipeline.summary import report
 from onnx2mzi.tech import load_technology
 
+TECHNOLOGY = load_technology("cornerstone_si220")
 NASTY = "<script>alert(1)</script>\"'&]]>"
 
 
@@ -49,7 +52,7 @@ def emission(program: Program, **changes: Any) -> Emission:
 class Checker(HTMLParser):
     """Collects tags and text; fails where tags do not nest."""
 
-    ALONE = frozenset({"meta", "br", "col"})
+    ALONE = frozenset({"meta", "br", "col", "img"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,10 +98,26 @@ def test_every_program_gives_a_page_that_needs_nothing_else(
     html = html_of(emission(make_program(seed, stage)))
     checker = checked(html)
     assert "script" not in checker.seen
-    assert not {"img", "link", "iframe", "object"} & set(checker.seen)
-    assert not {"src", "href"} & {name for name, _ in checker.attributes}
+    assert not {"link", "iframe", "object"} & set(checker.seen)
+    assert "href" not in {name for name, _ in checker.attributes}
+    # The picture of the chip is in the page.
+    sources = [str(value) for name, value in checker.attributes if name == "src"]
+    assert len(sources) == checker.seen.count("img") <= 1
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "url(" not in html
     assert "http" not in html.replace("http-equiv", "")
+
+
+def test_a_placed_chip_is_shown_small(make_program: Any) -> None:
+    program = place_program(make_program(1, drive=Drive.ARM_CHOICE), TECHNOLOGY)
+    html = html_of(emission(program))
+    (source,) = [value for name, value in checked(html).attributes if name == "src"]
+    assert source is not None
+    picture = base64.b64decode(source.partition(",")[2])
+    assert picture.startswith(b"\x89PNG")
+    assert len(html) < 300_000
+    assert html == html_of(emission(program))
+    assert not [n for n, _ in checked(html_of(emission(make_program(1)))).attributes if n == "src"]
 
 
 def test_names_cannot_inject(make_program: Any) -> None:
