@@ -216,7 +216,15 @@ def expected_loss(
 ) -> float:
     """A certificate: what errors of the response of the sizes of `caution` are expected to add
     to the loss at `drive_rad`, whose phases are off by `error_rad`; to second order."""
-    whole = np.asarray(layout.push @ response.segment)
-    problem = _Problem(layout, response, whole, whole, error_rad)
-    quadratic = _quadratic(problem, aim.metric(error_rad), caution)
-    return 0.5 * float(drive_rad @ quadratic.caution @ drive_rad)
+    metric = aim.metric(error_rad)
+    x, own, segment = drive_rad, layout.heaters.own, response.segment
+    each = np.arange(len(own))
+    weight = metric.diagonal(layout.push)
+    squared = segment**2 @ x**2
+    felt = float(weight @ squared - weight[own] @ (segment[own, each] * x) ** 2)
+    # Own segments are measured when the chip is calibrated, as in `_quadratic`.
+    warmth = segment @ x
+    np.subtract.at(warmth, own, x)
+    moved = layout.push @ warmth
+    shared = sum(float(np.sum((root @ moved[columns]) ** 2)) for columns, root in metric.roots)
+    return 0.5 * (caution.random**2 * felt + caution.systematic**2 * shared)

@@ -104,6 +104,7 @@ def heat_study(
     )
     after = after + drawn_longer
     p_pi = p_pi_mw(stack=warm.model.stack)
+    certified = _certified(warm, drives, after)
     compensated = bool(np.any(drives != drawn))
     return {
         "drives": drives,
@@ -113,7 +114,8 @@ def heat_study(
         "uncertain": [
             _uncertain(warm, score, drives, drawn_longer, e, copies, seed) for e in errors
         ],
-        "certificate": [{"error": e, "loss": _certified(warm, drives, after, e)} for e in errors],
+        # Costs go with the square of the error.
+        "certificate": [{"error": e, "loss": e**2 * certified} for e in errors],
         "loss_naive": warm.aim.loss(before),
         "loss_compensated": warm.aim.loss(after) if compensated else None,
         "loss_of": "answers (KL)" if warm.aim.task is not None else "layers' outputs (relative)",
@@ -149,16 +151,15 @@ def _uncertain(
     return {"error": error, "copies": copies, "mean": float(np.mean(found)), "worst": min(found)}
 
 
-def _certified(warm: Warm, drives: Real, off: Real, error: float) -> float:
-    # Costs go with the square of the error.
-    caution = Caution(random=error, systematic=error)
+def _certified(warm: Warm, drives: Real, off: Real) -> float:
+    """The loss that errors of the size of the whole coupling would cost, to second order."""
     return expected_loss(
         aim=warm.aim,
         layout=warm.layout,
         response=warm.response,
         drive_rad=drives,
         error_rad=off,
-        caution=caution,
+        caution=Caution(random=1.0, systematic=1.0),
     )
 
 

@@ -161,6 +161,19 @@ def test_heat_is_undone_and_drives_are_kept(case: Case) -> None:
         for error in (0.1, 0.2)
     ]
     assert bounds[1] == pytest.approx(4 * bounds[0])
+    metric = aim.metric(off)
+    pushed = layout.push.toarray()
+    fisher = np.zeros((len(off), len(off)))
+    for columns, root in metric.roots:
+        fisher[np.ix_(columns, columns)] += root.T @ root
+    each = np.arange(len(layout.heaters))
+    unknown = response.segment.copy()
+    unknown[layout.heaters.own, each] = 0.0
+    felt = np.diag(pushed.T @ fisher @ pushed) @ unknown**2 @ made.drive_rad**2
+    unknown = response.segment.copy()
+    unknown[layout.heaters.own, each] -= 1.0
+    moved = pushed @ unknown @ made.drive_rad
+    assert bounds[0] == pytest.approx(0.005 * (felt + moved @ fisher @ moved), rel=1e-6)
 
 
 def test_drives_that_are_none(case: Case) -> None:
