@@ -1,7 +1,9 @@
-"""All checks of the layout of N x N tiles: python bench_check.py [N ...] [0.5 ...] [bump]
+"""All checks of the layout of N x N tiles:
 
-Every phase is removed with the given probabilities (0, 50, 70 and 95 % if none is given).
-`bump` as an argument wires with bumps.
+    python bench_check.py [N ...] [0.5 ...] [technology ...] [bump] [one-metal]
+
+Every phase is removed with the given probabilities (0, 50, 70 and 95 % if none is given), in both
+real technologies if none is named. `bump` wires with bumps, `one-metal` with the first metal.
 """
 
 import sys
@@ -27,9 +29,10 @@ from onnx2mzi.ir import Mesh, MeshTile, Program
 from onnx2mzi.passes.place import die_share, place_program
 from onnx2mzi.physics.shifter import ShifterState
 from onnx2mzi.pipeline.chip import program_pads
-from onnx2mzi.tech import PadStyle, Technology, load_technology
+from onnx2mzi.tech import PadStyle, Technology, load_technology, technology_names
 
 BUMP_UM = 50.0
+REAL = ["cornerstone_si220", "siepic_ebeam"]
 
 
 def pruned(ports: int, share: float) -> Program:
@@ -115,8 +118,11 @@ def main() -> None:
         f" {'place':>6} {'gds':>6} {'drc':>6} {'lvs':>6} {'loop':>6}"
         f" {'guide nm':>8} {'row nm':>7} {'loop':>8} {'drawn':>8}  result"
     )
-    for name in ("cornerstone_si220", "siepic_ebeam"):
+    names = [word for word in words if word in technology_names()] or REAL
+    for name in names:
         technology = load_technology(name)
+        if "one-metal" in words:
+            technology = replace(technology, routing=replace(technology.routing, metals=1))
         if "bump" in words:
             pads = replace(technology.pads, style=PadStyle.BUMP, size_um=BUMP_UM)
             technology = replace(technology, pads=pads)
