@@ -28,7 +28,7 @@ def aimed(tile: RealTile, metric: Metric, *, most: float) -> RealTile:
         left, right = (part[free] for part in slopes(tile))
         h = hessian(left, right, metric.p, metric.c)
         slope = gradient(left, right, metric.weighted(tile.matrix))
-        scale = float(np.trace(h)) / len(h) + np.finfo(np.float32).tiny
+        scale = float(np.trace(h)) / len(h) + float(np.finfo(np.float32).tiny)
         for _ in range(TRIES):
             there = _moved(tile, free, h, slope, damping * scale)
             error = np.inf if there is None else metric.error(there.matrix)

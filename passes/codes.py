@@ -91,7 +91,10 @@ def sequential_tile(
         # What taps leave is too far for the linear steps of rounding.
         real = aimed(real, metric, most=AIMED * tap_error(asked))
     moved = rounded_thetas(real, metric, nearest, fixed=taps)
-    turned = replace(balanced, u=without_full_turns(moved.u), v=without_full_turns(moved.v))
+    turned = replace(balanced, u=moved.u, v=moved.v)
+    if drive is not Drive.UPPER_ARM:
+        # On upper arms a turn of 2 pi changes nothing, and -theta is another code.
+        turned = replace(turned, u=without_full_turns(moved.u), v=without_full_turns(moved.v))
     gain = float(np.abs(moved.s).max(initial=0.0))
     best = rounded_tile(tile, code, rules)
     if taps:
