@@ -25,7 +25,7 @@ class Objective(StrEnum):
     """What a floorplan is for."""
 
     AREA = "area"
-    """Tiles below each other: the least area, guides straight to the die's edges."""
+    """Tiles below each other, guides straight to the die's edges; in lines if that fits a die."""
 
     HEAT = "heat"
     """Lines along the light, hot tiles away from those that feel it."""
@@ -60,11 +60,7 @@ def floorplan(
 ) -> Plan:
     """The places of all boxes, `gap_um` between them."""
     if objective is Objective.AREA or len(boxes) < 2:
-        heights = np.array([box.height_um for box in boxes])
-        tops = np.concatenate([[0.0], np.cumsum(heights + gap_um)[:-1]])[: len(boxes)]
-        width = max((box.width_um for box in boxes), default=0.0)
-        depth = float(tops[-1] + heights[-1]) if len(boxes) else 0.0
-        return Plan(np.zeros(len(boxes)), tops, width, depth)
+        return _packed(boxes, technology, gap_um)
     order = np.arange(len(boxes))
     per_line = _per_line(boxes, technology, gap_um)
     best = _lines(boxes, order, per_line, gap_um)
@@ -83,6 +79,49 @@ def floorplan(
         if not moved:
             break
     return best
+
+
+def _packed(boxes: Sequence[Box], technology: Technology, gap_um: float) -> Plan:
+    """Boxes below each other; where that fits no die, in the first lines that do."""
+    heights = np.array([box.height_um for box in boxes])
+    tops = np.concatenate([[0.0], np.cumsum(heights + gap_um)[:-1]])[: len(boxes)]
+    width = max((box.width_um for box in boxes), default=0.0)
+    depth = float(tops[-1] + heights[-1]) if len(boxes) else 0.0
+    stack = Plan(np.zeros(len(boxes)), tops, width, depth)
+    rim = 2 * np.array(technology.rim_um)
+    rooms = [np.array(size) - rim for size in technology.die.sizes_um]
+    if len(boxes) < 2 or any(_fits(stack, room) for room in rooms):
+        return stack
+    # As they come, and the highest first.
+    for order in (np.arange(len(boxes)), np.argsort(-heights, kind="stable")):
+        for room in rooms:
+            lines = _shelves(boxes, order, float(room[0]), gap_um)
+            if _fits(lines, room):
+                return lines
+    return stack
+
+
+def _fits(plan: Plan, room_um: Real) -> bool:
+    return bool(plan.width_um <= room_um[0] and plan.height_um <= room_um[1])
+
+
+def _shelves(boxes: Sequence[Box], order: np.ndarray, room_um: float, gap_um: float) -> Plan:
+    """Lines below each other, each box in the first one that has room for it."""
+    left, line_of = np.zeros(len(boxes)), np.zeros(len(boxes), np.int64)
+    ends: list[float] = []
+    heights: list[float] = []
+    for k in order.tolist():
+        box = boxes[k]
+        free = (i for i, end in enumerate(ends) if end + gap_um + box.width_um <= room_um)
+        line = next(free, len(ends))
+        if line == len(ends):
+            ends.append(-gap_um)
+            heights.append(0.0)
+        left[k], line_of[k] = ends[line] + gap_um, line
+        ends[line] = left[k] + box.width_um
+        heights[line] = max(heights[line], box.height_um)
+    tops = np.concatenate([[0.0], np.cumsum(np.array(heights) + gap_um)])
+    return Plan(left, tops[line_of], max(ends), float(tops[-1]) - gap_um)
 
 
 def _per_line(boxes: Sequence[Box], technology: Technology, gap_um: float) -> int:

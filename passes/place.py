@@ -1,8 +1,9 @@
 """`place`: every block, column and row gets its place on the die.
 
 Light runs to the right. The blocks of a tile lie end to end, V, attenuators, U; tiles lie
-below each other, first tile on top, one row pitch of room between them. A tile has its pads above
-and below its rows; all tiles start at the same x, but for those with more pads than fit above.
+below each other, first tile on top, one row pitch of room between them, or in lines (see
+`floorplan`). A tile has its pads above and below its rows; all tiles of a column start at the
+same x, but for those with more pads than fit above.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from onnx2mzi.pipeline.chip import Alike
 from onnx2mzi.pipeline.edges import edge_plan
 from onnx2mzi.pipeline.electrical import Electrics, layer_electrics, violations
 from onnx2mzi.pipeline.heaters import tile_plans
+from onnx2mzi.pipeline.spans import tile_spans_um
 from onnx2mzi.pipeline.wiring import pad_field_um, pad_plan, tile_rows, wired_alike
 from onnx2mzi.tech import PadStyle, Technology
 from onnx2mzi.tech.buses import ATTENUATOR_POWER
@@ -201,8 +203,8 @@ class Place(Pass):
     fit: bool = option(False, "refuse a chip that fits no die of the technology")
     objective: Objective = option(
         Objective.AREA,
-        "area: tiles below each other; heat, wire: in line along the light, hot tiles apart or "
-        "followers near",
+        "area: tiles below each other, in line where only that fits a die; heat, wire: in line "
+        "along the light, hot tiles apart or followers near",
     )
 
     def effect(self, program: Program) -> Effect:
@@ -214,6 +216,12 @@ class Place(Pass):
         width, height = placed.placement.width_um, placed.placement.height_um
         size = f"{width / 1000:,.2f} x {height / 1000:,.2f} mm"
         context.log(f"place: {size}")
+        spans = tile_spans_um(placed, context.technology).values()
+        if self.objective is Objective.AREA and any(left > 0 for left, _ in spans):
+            context.log(
+                "place: tiles below each other fit no die, tiles in line do: ports between two "
+                "tiles are inside the chip, without couplers"
+            )
         wires = sum(layer_electrics(placed, context.technology).values(), Electrics())
         for problem in violations(wires, context.technology):
             context.log(f"place: {problem}")

@@ -12,6 +12,7 @@ from onnx2mzi.passes.floorplan import Box, Objective, Plan, floorplan
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.tech import DEFAULT_TECHNOLOGY, Technology, load_technology
+from onnx2mzi.tech.edge import EdgeKind
 
 MakeProgram = Callable[..., Program]
 TECHNOLOGY = load_technology(DEFAULT_TECHNOLOGY)
@@ -49,6 +50,21 @@ def test_what_fits_no_die_is_one_line() -> None:
     boxes = [Box(500.0, 100.0, 1.0, 10, k) for k in range(3)]
     plan = floorplan(boxes, technology(600.0), objective=Objective.HEAT, gap_um=5.0)
     assert (plan.top_um == 0).all() and len(set(plan.left_um.tolist())) == 3
+
+
+def test_tiles_lie_in_line_where_only_that_fits() -> None:
+    base = technology(1000.0)
+    base = replace(base, die=replace(base.die, sizes_um=((1000.0, 500.0),), margin_um=10.0))
+    base = replace(base, edge=replace(base.edge, coupler=EdgeKind.NONE))
+    boxes = [Box(400.0, 200.0), Box(450.0, 240.0), Box(300.0, 150.0), Box(350.0, 130.0)]
+    plan = floorplan(boxes, base, objective=Objective.AREA, gap_um=50.0)
+    assert not overlaps(boxes, plan)
+    assert plan.width_um <= 980.0 and plan.height_um <= 480.0
+    assert plan.left_um.tolist() == [0.0, 450.0, 0.0, 350.0]
+    # Below each other where that fits, or nothing does.
+    for few in (boxes[:2], boxes * 2):
+        plan = floorplan(few, base, objective=Objective.AREA, gap_um=30.0)
+        assert not plan.left_um.any()
 
 
 def test_hot_tiles_lie_away_from_those_that_feel_them() -> None:
