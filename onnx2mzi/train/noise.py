@@ -5,7 +5,8 @@ phase at the outputs is not detected. Crossings and bare guides have no couplers
 Vadlamani et al. (arXiv 2210.06632) train on worst cases, Xu et al. (arXiv 2401.08180) on noise.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from onnx2mzi.physics.arrays import Complex, Real
 from onnx2mzi.physics.imperfection_cell import CellErrors, arm_derivatives, imperfect_mzi
 from onnx2mzi.train.layout import Layout
 from onnx2mzi.train.network import PhaseNetwork
-from onnx2mzi.train.tiles import TileModel
+from onnx2mzi.train.tiles import LayerStart, TileModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +33,27 @@ class Noise:
 class NoisyNetwork(PhaseNetwork):
     """A `PhaseNetwork` whose meshes are drawn anew at every forward pass of a training step.
 
-    Without gradients (measuring) it is the ideal network. `random` is its own generator.
+    Without gradients (measuring) it is the ideal network. The same `seed` and number of `drawn`
+    chips give the same noise, so an interrupted training goes on as it would have.
     """
 
-    noise: Noise = Noise()
-    random: np.random.Generator = np.random.default_rng(0)
+    drawn: Tensor
+    noise: Noise
+    seed: int
+    _random: np.random.Generator
+
+    def matrices(self, phase: Tensor | None = None) -> dict[str, Tensor]:
+        """As the base, of one more chip as made."""
+        if torch.is_grad_enabled():
+            self._random = np.random.default_rng((self.seed, int(self.drawn)))
+            self.drawn += 1
+        return super().matrices(phase)
+
+    def rebuilt(self, layers: Sequence[LayerStart]) -> PhaseNetwork:
+        """As the base, with the same noise."""
+        made = noisy(super().rebuilt(layers), self.noise, self.seed)
+        made.drawn.copy_(self.drawn)
+        return made
 
     def tile_matrix(self, tile: TileModel, phase: Tensor) -> Tensor:
         """As the base, of a tile as made."""
@@ -44,7 +61,7 @@ class NoisyNetwork(PhaseNetwork):
             return super().tile_matrix(tile, phase)
         v = self._mesh(tile.v, phase, tile.theta_v, tile.phi_v, tile.v.ports)[: tile.rank]
         u = self._mesh(tile.u, phase, tile.theta_u, tile.phi_u, tile.rank)
-        off = torch.from_numpy(self.noise.phase_rad * self.random.standard_normal(tile.rank))
+        off = torch.from_numpy(self.noise.phase_rad * self._random.standard_normal(tile.rank))
         made = phase[tile.sigma] + torch.where(self.alive[tile.sigma], off, torch.zeros_like(off))
         s = torch.exp(self.gain[tile.gain]) * torch.cos(made / 2)
         if tile.real:
@@ -56,10 +73,10 @@ class NoisyNetwork(PhaseNetwork):
 
     def _mesh(self, layout: Layout, phase: Tensor, theta: slice, phi: slice, count: int) -> Tensor:
         heated, couplers = self.alive[theta].numpy(), phase.detach()[theta].numpy() != 0.0
-        errors = _drawn(phase.detach()[theta].numpy(), heated, couplers, self.noise, self.random)
+        errors = _drawn(phase.detach()[theta].numpy(), heated, couplers, self.noise, self._random)
         turned = phase[phi] if phi.stop > phi.start else torch.zeros_like(phase[theta])
         if phi.stop > phi.start:
-            off = self.noise.phase_rad * self.random.standard_normal(layout.count)
+            off = self.noise.phase_rad * self._random.standard_normal(layout.count)
             turned = turned + torch.from_numpy(np.where(self.alive[phi].numpy(), off, 0.0))
         y: Tensor = _Cells.apply(phase[theta], turned, layout, errors, count)  # type: ignore[no-untyped-call]
         return y
@@ -111,5 +128,6 @@ def noisy(network: PhaseNetwork, noise: Noise, seed: int) -> NoisyNetwork:
     """The same network, drawn anew at every step."""
     made = NoisyNetwork(network.starts(), network.electronics, biases=network.constants())
     made.restore(network.state())
-    made.noise, made.random = replace(noise), np.random.default_rng(seed)
+    made.noise, made.seed = noise, seed
+    made.register_buffer("drawn", torch.zeros((), dtype=torch.int64))
     return made

@@ -221,6 +221,13 @@ class Prune(Pass):
         high=1.0,
     )
 
+    noise: float = option(
+        0.0,
+        "couplers and heaters are off by this: every step of a training sees another such chip",
+        unit="rad",
+        low=0.0,
+    )
+
     epochs: float | None = option(
         None, "training: passes through the data a level; none: 10, more of few samples", low=0.0
     )
@@ -330,6 +337,7 @@ class Prune(Pass):
             l1=self.l1,
             distil=self.distil,
             biases=self.biases,
+            noise_rad=self.noise,
             deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
 

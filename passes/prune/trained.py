@@ -46,7 +46,8 @@ STEPS = 1200
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What `prune` says about training; see its options. `deadline` is a `perf_counter` time,
-    `first` the number of heaters that a walk tries first."""
+    `first` the number of heaters that a walk tries first, `noise_rad` what couplers and heaters
+    are off by while it trains."""
 
     method: str
     max_drop: float
@@ -63,6 +64,7 @@ class Recipe:
     biases: bool
     deadline: float | None
     first: int | None = None
+    noise_rad: float = 0.0
 
     @property
     def from_zero(self) -> bool:
@@ -118,6 +120,7 @@ class Course:
         from onnx2mzi.train.graph import HostGraph
         from onnx2mzi.train.loop import Settings, Trainer
         from onnx2mzi.train.network import PhaseNetwork
+        from onnx2mzi.train.noise import Noise, noisy
         from onnx2mzi.train.samples import aim, samples
 
         asked = {layer.name: layer.weight for layer in network.layers}
@@ -130,6 +133,8 @@ class Course:
         )
         graph = HostGraph(host, program.layers)
         model = PhaseNetwork.on_host(starts, graph, train_biases=recipe.biases)
+        if recipe.noise_rad > 0:
+            model = noisy(model, Noise(recipe.noise_rad, recipe.noise_rad), context.seed)
         batch = recipe.batch or min(max(len(network.fit) // 20, 32), 500)
         trainer = Trainer(
             model,

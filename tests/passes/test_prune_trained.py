@@ -76,6 +76,21 @@ def test_a_target_is_met_and_the_program_is_what_was_trained(
     assert right > 0.6
 
 
+def test_training_under_noise_is_another_and_the_same_again(
+    problem: tuple[Program, Network],
+) -> None:
+    program, network = problem
+    found = []
+    for noise in (0.0, 0.1, 0.1):
+        step = Prune(method="soft-l1", target=0.6, epochs=3, lr=0.03, noise=noise)
+        found.append(step.run(program, context(network=network)))
+    plain, noisy, again = (program_matrices(x) for x in found)
+    assert active(found[1]) <= active(found[0]) < active(program)
+    for name, matrix in plain.items():
+        assert np.array_equal(noisy[name], again[name])
+        assert np.linalg.norm(noisy[name] - matrix) > 1e-2 * np.linalg.norm(matrix)
+
+
 def test_a_budget_is_kept_on_what_was_kept_back(problem: tuple[Program, Network]) -> None:
     program, network = problem
     points: list[FrontierPoint] = []

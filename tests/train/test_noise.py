@@ -57,6 +57,23 @@ def test_every_step_is_another_chip_and_seeds_repeat() -> None:
     torch.testing.assert_close(again.matrices()["fc"].detach(), first)
 
 
+def test_chips_are_drawn_on_where_a_state_was_taken() -> None:
+    made = noisy(_network(), Noise(0.05, 0.05), seed=3)
+    made.matrices()
+    state = made.state()
+    second = made.matrices()["fc"].detach()
+    made.matrices()
+    made.restore(state)
+    torch.testing.assert_close(made.matrices()["fc"].detach(), second)
+
+
+def test_other_meshes_have_the_same_noise() -> None:
+    made = noisy(_network(), Noise(0.05, 0.05), seed=3)
+    made.matrices()
+    other = made.rebuilt(made.starts())
+    torch.testing.assert_close(other.matrices()["fc"].detach(), made.matrices()["fc"].detach())
+
+
 def test_crossings_have_no_couplers_and_no_heaters() -> None:
     theta = np.array([0.0, 0.5, -0.5])
     there = theta != 0.0
