@@ -28,14 +28,15 @@ from onnx2mzi.tech.technology import Technology
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-# A cluster lies where its ground wants to be, whatever its signals want, or where most wires do;
-# of clusters in each other's way all move alike (True), or those most that weigh least.
-GROUND_WEIGHTS = (1e6, 1.0)
-ALIKE = (True, False)
-# Beyond the mesh a ground may rise by this share of what is allowed in all. As much again counts
-# like this many pitches of pads in height.
-RISE = 0.5
-RISEN = 4.0
+# A cluster lies where its ground wants to be, whatever its signals want, or where most wires do:
+# weight of a ground, and power of its width that it is multiplied by. Of clusters in each other's
+# way all move alike (True), or those most that weigh least.
+PULLS = ((1e6, 0, True), (1.0, 0, True), (1e6, 0, False), (1e6, 4, False), (1.0, 0, False))
+# Beyond the mesh a ground may rise by this share of what is allowed in all, and wires carry this
+# share of what they may: phases differ from what buses are made for. As much again counts like so
+# many pitches of pads in height.
+RISE, RISEN = 0.5, 4.0
+LOAD, LOADED = 0.95, 20.0
 SAME_UM = 1e-6
 
 
@@ -120,16 +121,20 @@ def escape(
     """Route W wires of `width_um` that leave at `x_um` (ascending) to pads within the bounds.
 
     `current_ma` (W,) is that of grounds. As many rows of pads, and pads joined for as many wide
-    wires, as make the side lowest, where the grounds do not rise too much on the way. The bounds
+    wires, as make the side lowest, where the grounds neither rise nor carry too much. The bounds
     must be `field_um` apart.
     """
     pads, bounds = technology.pads, (left_um, right_um)
     limit_mv = RISE * allowed_drop_mv(technology)
 
     def cost(made: Escape) -> float:
-        rise_mv = technology.routing.sheet_milliohm * current_ma * made.length_um / made.width_um
-        beyond = float(rise_mv.max(initial=0.0)) / 1e3 / limit_mv - 1
-        return made.height_um + RISEN * pads.pitch_um * max(0.0, beyond)
+        ma_per_um = current_ma / made.width_um
+        # mA times milliohm is a microvolt.
+        rise_uv = technology.routing.sheet_milliohm * ma_per_um * made.length_um
+        risen = float(rise_uv.max(initial=0.0)) / 1e3 / limit_mv - 1
+        loaded = float(ma_per_um.max(initial=0.0)) / (LOAD * technology.routing.max_ma_per_um) - 1
+        beyond = RISEN * max(0.0, risen) + LOADED * max(0.0, loaded)
+        return made.height_um + beyond * pads.pitch_um
 
     narrow = np.minimum(width_um, pads.size_um)
     # All that are wide get joined pads, or those alone that are much wider than the others.
@@ -139,10 +144,9 @@ def escape(
     options = {widths.tobytes(): widths for widths in (narrow, width_um, few, two)}
     best = min(
         (
-            _routed(technology, x_um, widths, wide, rows, bounds, weight, alike)
+            _routed(technology, x_um, widths, wide, rows, bounds, pull)
             for widths in options.values()
-            for weight in GROUND_WEIGHTS
-            for alike in ALIKE
+            for pull in PULLS
             for rows in range(1, pads.max_rows + 1)
             if _field_um(technology, widths, wide, rows) <= right_um - left_um + SAME_UM
         ),
@@ -159,8 +163,7 @@ def _routed(
     wide: Bools,
     rows: int,
     bounds_um: tuple[float, float],
-    ground_weight: float,
-    alike: bool,
+    pull: tuple[float, int, bool],
 ) -> Escape:
     """All of it but the jogs."""
     pads, space = technology.pads, technology.rules.metal_space_um
@@ -176,18 +179,17 @@ def _routed(
     further = (taken - 1)[cluster] * pads.pitch_um
     centre_of = np.where(row == 0, further / 2, further)
     offset = centre_of + np.where(row == 0, 0.0, beside + (row - 1) * step)
-    weight = np.where(wide, ground_weight, 1.0)
-    pull = np.bincount(cluster, weights=weight)
-    wanted = np.bincount(cluster, weights=weight * (x_um - offset)) / pull
+    ground, power, alike = pull
+    weight = np.where(wide, ground * (width_um / pads.size_um) ** power, 1.0)
+    heavy = np.bincount(cluster, weights=weight).astype(np.float64)
+    wanted = np.bincount(cluster, weights=weight * (x_um - offset)) / heavy
     # The first pad and the wires beside the last one lie inside the bounds.
     run = _cluster_um(technology, width_um, wide, rows)
     low = bounds_um[0] + space + pads.size_um / 2
     high = bounds_um[1] + pads.size_um / 2 - float(run.sum())
     slack = np.cumsum(run) - run
     grid = 2 * technology.grid_um
-    free = _ascending(wanted - slack, None if alike else pull.astype(np.float64)).clip(
-        low, max(low, high)
-    )
+    free = _ascending(wanted - slack, None if alike else heavy).clip(low, max(low, high))
     # Rounded before they are moved apart: what is at one place stays there.
     first_x = np.round(np.round(free / grid) * grid + slack, 6)[cluster]
     pad_x, pass_x = np.round(first_x + centre_of, 6), np.round(first_x + offset, 6)
