@@ -7,6 +7,7 @@ variance of that phase. All heaters together are then set on the made chip (`emu
 """
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import ClassVar
 
 import numpy as np
@@ -123,9 +124,16 @@ def _any_active_phi(tile: MeshTile) -> bool:
     return any(bool(np.any(m.phi_state == ShifterState.ACTIVE)) for m in (tile.v, tile.u))
 
 
+class Against(StrEnum):
+    """What trim heaters are for."""
+
+    FABRICATION = "fabrication"
+    HEAT = "heat"
+
+
 @dataclass(frozen=True, slots=True)
 class Trim(Pass):
-    """Heaters added where static errors of a made chip hurt most, so that they can be undone."""
+    """Heaters added where static errors of a made chip, or heat, hurt most, to undo them."""
 
     name: ClassVar[str] = "trim"
     stage_in: ClassVar[Stage] = Stage.MESH
@@ -138,8 +146,21 @@ class Trim(Pass):
         high=1.0,
     )
 
+    against: Against = option(
+        Against.FABRICATION,
+        "fabrication: static errors of a made chip; heat: that of neighbours, fewest heaters",
+    )
+    loss: float = option(
+        1e-4, "against heat: loss of the answers (nats) that heat may leave", low=0.0
+    )
+
     def effect(self, program: Program) -> Effect:
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        return trimmed(program, context, share=self.share)
+        if self.against is Against.FABRICATION:
+            return trimmed(program, context, share=self.share)
+        # Cool and compact trim anew behind themselves, and know this file.
+        from onnx2mzi.passes.heat_trim import heat_trimmed
+
+        return heat_trimmed(program, context, share=self.share, loss=self.loss)

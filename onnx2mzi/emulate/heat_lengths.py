@@ -53,7 +53,7 @@ class Lengths:
 def passive_lengths(program: Program, layout: HeatLayout) -> Lengths:
     """Every passive phi of a placed program that stands before a coupler."""
     uppers, phases, blocks, slots = ([np.zeros(0, np.int64)] for _ in range(4))
-    for number, (placed, tile) in enumerate(zip(layout.tiles, _tiles(program), strict=True)):
+    for number, (placed, tile) in enumerate(zip(layout.tiles, mesh_tiles(program), strict=True)):
         kv, r = len(tile.v), len(tile.sigma)
         parts = (
             (tile.v, placed.segments.v, 0, 0, 0),
@@ -140,7 +140,8 @@ def _longer(mesh: Mesh, length_rad: Real) -> Mesh:
     return replace(mesh, phi_rad=mesh.phi_rad + length_rad[len(mesh) : 2 * len(mesh)])
 
 
-def _tiles(program: Program) -> list[MeshTile]:
+def mesh_tiles(program: Program) -> list[MeshTile]:
+    """All tiles with meshes, in the order of a layout's."""
     return [
         tile
         for layer in program.layers
