@@ -18,7 +18,7 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -115,8 +115,8 @@ class Start:
     test: Any
 
     def then(self, step: Pass) -> Program:
-        """The chip's program behind one more pass."""
-        return step.run(self.chip.program, self.context)
+        """The chip's program, not placed, behind one more pass."""
+        return step.run(replace(self.chip.program, placement=None), self.context)
 
     def accuracy(self, program: Program) -> float:
         """On the test samples."""
