@@ -134,7 +134,7 @@ def test_a_fan_out_leads_to_the_fibres_pitch_by_equal_lengths(name: str, tmp_pat
     losses = edge_losses_db(program, technology)
     lossy = replace(technology, edge=replace(technology.edge, loss_db=1.5))
     assert edge_losses_db(program, lossy)["fc"] == pytest.approx(losses["fc"] + 3.0)
-    straight = edge_losses_db(program, load_technology(name))
+    straight = edge_losses_db(program, fanned(name, FanOut.NONE))
     assert 0 < straight["fc"] < losses["fc"] < 2.0
 
 
@@ -147,7 +147,7 @@ def test_a_fan_out_that_fits_no_die_can_be_left_off() -> None:
     assert not plans[0].fits
     assert plans[0].ports[0].guide is not None
     assert plans[1].ports[0].guide is None
-    assert plans[1] == edge_plan(program, load_technology("cornerstone_si220"))
+    assert plans[1] == edge_plan(program, fanned("cornerstone_si220", FanOut.NONE))
     told: list[str] = []
     Place().run(program, Context(fits, log=told.append))
     assert any("a fan-out would fit no die" in line for line in told)

@@ -371,6 +371,13 @@ o1 = [106.5, -1.015, "east"]
     file = technology_file(tmp_path, "cornerstone_si220", {"coupler": coupler})
     checked(load_technology(file), tmp_path, pruned=0.7)
     assert layers_of(tmp_path / "mask.gds") == {CORE, HEATER, METAL, (99, 0)}
+    spec = importlib.util.spec_from_file_location(
+        "submission", installed("cspdk", "si220/submission.py")
+    )
+    assert spec is not None and spec.loader is not None
+    submission = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(submission)
+    assert submission.check_submission(tmp_path / "mask.gds") == []
 
 
 def test_cornerstones_own_crossing(tmp_path: Path) -> None:

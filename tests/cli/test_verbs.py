@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gdstk
 import numpy as np
 import pytest
 
@@ -152,6 +153,29 @@ def test_tech(cli: Cli, folder: Path) -> None:
         "siepic_ebeam; or give a TOML file)\n"
     )
     assert cli("tech", "list", "x").code == 2
+
+
+def test_tech_check_knows_fixed_cells(cli: Cli, folder: Path) -> None:
+    assert json.loads(cli("tech", "check", "--json").out)["fixed_cells"] == {}
+    cell, library = gdstk.Cell("PAD"), gdstk.Library("fab", 1e-6, 1e-9)
+    cell.add(gdstk.rectangle((0, 0), (80, 80), layer=41))
+    library.add(cell)
+    library.write_gds(folder / "fab.gds")
+    keys = 'gds = "fab.gds"\ncell = "PAD"\nports = { p = [40, 40, "north"] }\n'
+    text = cli("tech", "show").out.replace("size_um = 80.0\n", keys)
+    (folder / "own.toml").write_text(text)
+    said = cli("tech", "check", "own.toml")
+    assert said.code == 0
+    assert (
+        "[pads] is cell 'PAD' of fab.gds, its ports are sound; the mask has its layers" in said.out
+    )
+    found = json.loads(cli("tech", "check", "own.toml", "--json").out)["fixed_cells"]
+    assert found == {"pads": {"gds": "fab.gds", "cell": "PAD", "mask": "layers"}}
+    (folder / "own.toml").write_text(text.replace("[40, 40", "[40, 41"))
+    line = text[: text.index("ports = {")].count("\n") + 1
+    said = cli("tech", "check", "own.toml")
+    assert said.code == 3
+    assert said.err.startswith(f"onnx2mzi: error: own.toml:{line}: port 'p' is not the middle")
 
 
 def test_passes(cli: Cli) -> None:
