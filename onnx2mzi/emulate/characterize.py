@@ -14,10 +14,10 @@ import numpy as np
 
 from onnx2mzi.emulate.imperfect import BLOCKS, Calibration, How, Region
 from onnx2mzi.emulate.journal import Journal
-from onnx2mzi.emulate.montecarlo import Bench, Effort, Samples, Score, sampled
+from onnx2mzi.emulate.montecarlo import Bench, Effort, Samples, Score, chunk_size, sampled
 from onnx2mzi.emulate.sensitivity import BlockSensitivity, expected_errors, sensitivities
 from onnx2mzi.emulate.setting import Setting, set_as
-from onnx2mzi.physics.arrays import Real
+from onnx2mzi.physics.arrays import Matrix, Real
 from onnx2mzi.physics.imperfection import SIZES, Imperfections
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 
@@ -280,12 +280,18 @@ def _checks(
         how = How(sizes, questions.seed, Region(layer=name), calibration=Calibration.NONE)
         x, measured, network = layer_inputs[name], 0.0, 0.0
         power = float(np.linalg.norm(item.ideal @ x) ** 2)
-        for copy in range(CHECK_COPIES):
-            (matrices,) = bench.chip.matrices(how, [copy])
+        for matrices in _drawn(bench, how, CHECK_COPIES):
             change = float(np.linalg.norm((matrices[name] - item.ideal) @ x) ** 2)
             measured += change / power / CHECK_COPIES if power > 0 else 0.0
             network += bench.score(matrices).error ** 2 / CHECK_COPIES
         yield Check(name, expected[name], measured, network)
+
+
+def _drawn(bench: Bench, how: How, copies: int) -> Iterator[dict[str, Matrix]]:
+    """The matrices of copies 0, 1, ..., a chunk at a time."""
+    size = chunk_size(bench)
+    for first in range(0, copies, size):
+        yield from bench.chip.matrices(how, range(first, min(first + size, copies)))
 
 
 def _small(questions: Questions) -> Imperfections:

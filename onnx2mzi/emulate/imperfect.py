@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from onnx2mzi.emulate.imperfect_tile import (
 from onnx2mzi.emulate.readout import Calibration, calibrated
 from onnx2mzi.emulate.transfer import layer_matrix, tile_matrix
 from onnx2mzi.ir import LinearLayer, MeshTile, Program, Tile
-from onnx2mzi.physics.arrays import Matrix, Real
+from onnx2mzi.physics.arrays import Index, Matrix, Real
 from onnx2mzi.tech import Technology
 
 __all__ = [
@@ -87,17 +88,28 @@ class ImperfectProgram:
         for grid, tiles in zip(item.layer.grids, item.grids, strict=True):
             total = np.zeros((len(copies), grid.rows, grid.columns), np.complex128)
             for tile in tiles:
+                place: Tile = tile.tile if isinstance(tile, TileDevices) else tile
+                added: Matrix
                 if isinstance(tile, TileDevices):
                     moment = self.moments.get(tile.name)
                     name = item.layer.name
-                    drawn = tile_copies(tile, name, self.technology, how, copies, moment)
-                    total[:, tile.tile.outputs[:, None], tile.tile.inputs] += drawn
+                    added = tile_copies(tile, name, self.technology, how, copies, moment)
                 else:
-                    total[:, tile.outputs[:, None], tile.inputs] += tile_matrix(tile)
+                    added = tile_matrix(tile)
+                total[_entries(place.outputs, place.inputs)] += added
             here: Matrix = np.ascontiguousarray(total.real) if real else total
             product = here if product is None else here @ product
         assert product is not None
         return list(product)
+
+
+def _entries(outputs: Index, inputs: Index) -> Any:
+    """Where a tile's matrices lie in those of its grid; slices, where guides are neighbours."""
+    ends = [(int(guides[0]), int(guides[-1]) + 1) for guides in (outputs, inputs)]
+    for guides, (first, stop) in zip((outputs, inputs), ends, strict=True):
+        if not np.array_equal(guides, np.arange(first, stop)):
+            return slice(None), outputs[:, None], inputs
+    return slice(None), *(slice(*end) for end in ends)
 
 
 def imperfect_program(program: Program, technology: Technology) -> ImperfectProgram:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from onnx2mzi.emulate.imperfect_devices import Heaters
+from onnx2mzi.kernels.native import extension
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.imperfection import Imperfections
 from onnx2mzi.physics.imperfection_random import Keys, normal, normals, uniform
@@ -16,6 +17,19 @@ PHASE, SPLIT, GAMMA, ARMS, INPUTS, LOSS, FATE, STUCK, CHIP = range(9)
 _SHARED, _GRADIENT = np.zeros(1, np.uint64), np.ones(1, np.uint64)
 
 _ACTIVE = np.uint8(ShifterState.ACTIVE)
+
+
+def normals_of(keys: Keys, device: np.ndarray, stream: int) -> tuple[Real, Real]:
+    """`physics.imperfection_random.normals` by the compiled kernels if they are there, (C, K)."""
+    module = extension()
+    if module is None:
+        return normals(keys=keys, device=device, stream=stream)
+    found = np.empty((2, len(keys), len(device)))
+    numbers = np.ascontiguousarray(device, np.uint64)
+    module.device_normals(
+        len(keys), len(device), stream, np.ascontiguousarray(keys), numbers, found
+    )
+    return found[0], found[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +85,10 @@ def heater_changes(heaters: Heaters, chips: Chips, device: np.ndarray, which: in
     heat, device = heaters.heat_rad[there], device[there]
     made = driven_rad(heaters, sizes)[there][None]
     if sizes.gamma > 0:
-        rate = normal(keys=keys, device=device, stream=GAMMA, which=which)
+        rate = normals_of(keys, device, GAMMA)[which]
         made = made * (1 + sizes.gamma * rate)
     if sizes.phase_rad > 0:
-        drawn = normal(keys=keys, device=device, stream=PHASE, which=which)
+        drawn = normals_of(keys, device, PHASE)[which]
         made = made + sizes.phase_rad * drawn
     if sizes.dead + sizes.stuck > 0:
         fate = uniform(keys=keys, device=device, stream=FATE, which=which)
@@ -100,7 +114,7 @@ def splits(
     first = across + slope_x * (x_mm - span_mm / 2)
     second = across + slope_x * (x_mm + span_mm / 2)
     if sizes.split_rad > 0:
-        a, b = normals(keys=chips.keys, device=device, stream=SPLIT)
+        a, b = normals_of(chips.keys, device, SPLIT)
         first, second = first + sizes.split_rad * a, second + sizes.split_rad * b
     return np.asarray(first), np.asarray(second)
 
@@ -137,5 +151,5 @@ def losses(device: np.ndarray, mean_db: Real, chips: Chips) -> Real:
     sizes = chips.sizes
     loss: Real = sizes.loss_scale * mean_db
     if sizes.loss_sigma_db > 0:
-        loss = loss + sizes.loss_sigma_db * normal(keys=chips.keys, device=device, stream=LOSS)
+        loss = loss + sizes.loss_sigma_db * normals_of(chips.keys, device, LOSS)[0]
     return np.maximum(loss, 0.0)

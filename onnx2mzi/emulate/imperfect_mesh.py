@@ -18,6 +18,7 @@ from onnx2mzi.emulate.imperfect_errors import (
     Chips,
     heater_changes,
     losses,
+    normals_of,
     phase_slopes,
     splits,
 )
@@ -28,7 +29,6 @@ from onnx2mzi.kernels.native import extension
 from onnx2mzi.physics.arrays import Complex, Real
 from onnx2mzi.physics.imperfection import Imperfections, static_sigma_rad
 from onnx2mzi.physics.imperfection_cell import CellErrors, imperfect_crossing, imperfect_mzi
-from onnx2mzi.physics.imperfection_random import normal, normals
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,9 @@ def _outputs(devices: MeshDevices, chips: Chips, change: MeshChange | None) -> t
     out_rad = _static_outputs(chips, devices) + _change_of_outputs(devices, change)
     noise = heater_changes(devices.out, chips, OUTPUTS + np.arange(devices.ports), 0)
     kept = chips.kept(devices.common_db)
-    factors = kept * np.exp(1j * (devices.after_rad + out_rad + noise))
+    angle = devices.after_rad + out_rad + noise
+    factors = np.empty(angle.shape, np.complex128)
+    factors.real, factors.imag = kept * np.cos(angle), kept * np.sin(angle)
     return np.broadcast_to(factors, (chips.copies, devices.ports)), out_rad
 
 
@@ -239,7 +241,7 @@ def _static_pair(
     lower = (along + slope_y * devices.y_mm[port + 1]) * lower_um * 1e-3
     if sizes.fabrication_scale > 0:
         scale = sizes.fabrication_scale
-        first, second = normals(keys=chips.keys, device=devices.device, stream=stream)
+        first, second = normals_of(chips.keys, devices.device, stream)
         upper = upper + first * (scale * static_sigma_rad(length_um=upper_um, coherence_mm=mm))
         lower = lower + second * (scale * static_sigma_rad(length_um=lower_um, coherence_mm=mm))
     return upper, lower
@@ -252,7 +254,7 @@ def _static_outputs(chips: Chips, devices: MeshDevices) -> Real:
     if sizes.fabrication_scale > 0:
         device = OUTPUTS + np.arange(devices.ports)
         sigma = static_sigma_rad(length_um=devices.out_um, coherence_mm=chips.coherence_mm)
-        drawn = normal(keys=chips.keys, device=device, stream=INPUTS)
+        drawn, _ = normals_of(chips.keys, device, INPUTS)
         phase = phase + sizes.fabrication_scale * sigma * drawn
     return phase
 

@@ -12,13 +12,13 @@ from onnx2mzi.emulate.imperfect_errors import (
     Chips,
     heater_changes,
     losses,
+    normals_of,
     phase_slopes,
     splits,
 )
 from onnx2mzi.physics.arrays import Complex, Real
 from onnx2mzi.physics.imperfection import static_sigma_rad
 from onnx2mzi.physics.imperfection_cell import CellErrors, imperfect_mzi
-from onnx2mzi.physics.imperfection_random import normal, normals
 
 
 def static_attenuators(devices: AttenuatorDevices, chips: Chips) -> tuple[CellErrors, Real]:
@@ -37,9 +37,9 @@ def static_attenuators(devices: AttenuatorDevices, chips: Chips) -> tuple[CellEr
             * static_sigma_rad(length_um=length_um, coherence_mm=chips.coherence_mm)
             for length_um in (devices.arm_um, devices.guide_um)
         )
-        upper, lower = normals(keys=chips.keys, device=device, stream=ARMS)
+        upper, lower = normals_of(chips.keys, device, ARMS)
         arm_upper, arm_lower = arm_upper + arm * upper, arm_lower + arm * lower
-        guide = guide + behind * normal(keys=chips.keys, device=device, stream=INPUTS)
+        guide = guide + behind * normals_of(chips.keys, device, INPUTS)[0]
     span_mm = devices.arm_um * 1e-3
     x_mm = np.full(len(device), devices.x_mm)
     first, second = splits(device, x_mm, span_mm, devices.y_mm, chips)

@@ -124,7 +124,7 @@ def tile_copies(
     }
     changes = _retuned(tile, chips, how, moment) if how.retune else None
     light = _light(tile, chips, changes, how.region)
-    light = tile.tile.gain * np.exp(1j * tile.tile.readout_rad)[:, None] * light
+    light *= tile.tile.gain * np.exp(1j * tile.tile.readout_rad)[:, None]
     light = _ends(light, tile, chips["v"], chips["u"])
     return calibrated(light, tile.ideal, how.calibration, real=tile.real)
 

@@ -23,9 +23,9 @@ from onnx2mzi.physics.arrays import Real
 
 Progress = Callable[[int, int], None]
 
-# Matrices drawn at once: MZIs times copies, for arrays that stay in a cache.
-_AT_ONCE = 200_000
-_MOST_AT_ONCE = 16
+# Matrices drawn at once: MZIs times copies. Eight copies are drawn in the time of one.
+_AT_ONCE = 2_400_000
+_MOST_AT_ONCE = 32
 LEAST_COPIES = 8
 
 

@@ -37,16 +37,24 @@ def factors(
     """
     if calibration is Calibration.NONE:
         return np.ones((len(light), 1, 1))
-    axes = 2 if calibration is Calibration.READOUT else (1, 2)
-    if real and calibration is Calibration.READOUT:
-        return _readouts(light, np.asarray(ideal.real))
-    seen: Matrix = light.real if real else light
-    wanted: Matrix = ideal.real if real else ideal
-    overlap = (seen.conj() * wanted).sum(axis=axes, keepdims=True)
-    power = (np.abs(seen) ** 2).sum(axis=axes, keepdims=True)
     if calibration is Calibration.GAIN:
-        overlap = overlap.real
+        return _gains(light, ideal, real=real)
+    if real:
+        return _readouts(light, np.asarray(ideal.real))
+    overlap = (light.conj() * ideal).sum(axis=2, keepdims=True)
+    power = (np.abs(light) ** 2).sum(axis=2, keepdims=True)
     return np.asarray(np.where(power > 0, overlap / np.where(power > 0, power, 1.0), 1.0))
+
+
+def _gains(light: Complex, ideal: Matrix, *, real: bool) -> Real:
+    """The real factor of every copy with which it is closest to `ideal`."""
+    parts = [(light.real, np.asarray(ideal.real))]
+    if not real:
+        parts.append((light.imag, np.asarray(ideal.imag)))
+    overlap = sum(np.einsum("cij,ij->c", seen, wanted) for seen, wanted in parts)
+    power = np.asarray(sum(np.einsum("cij,cij->c", seen, seen) for seen, _ in parts))
+    found = np.where(power > 0, overlap / np.where(power > 0, power, 1.0), 1.0)
+    return np.asarray(found[:, None, None])
 
 
 def _readouts(light: Complex, ideal: Real) -> Complex:

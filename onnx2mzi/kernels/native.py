@@ -110,6 +110,9 @@ class Extension(Protocol):
     ) -> None: ...
 
     def normals(self, key: int, first: int, count: int, to: Buffer, /) -> None: ...
+    def device_normals(
+        self, copies: int, count: int, stream: int, keys: Buffer, device: Buffer, to: Buffer, /
+    ) -> None: ...
     def balance(
         self,
         ports: int,

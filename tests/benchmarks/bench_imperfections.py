@@ -15,7 +15,9 @@ for _name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import argparse
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -43,14 +45,16 @@ from onnx2mzi.emulate.imperfect import (
     Calibration,
     How,
     ImperfectProgram,
-    Region,
     imperfect_program,
     mesh_tiles,
 )
+from onnx2mzi.emulate.imperfect_errors import Carried, Chips
+from onnx2mzi.emulate.imperfect_mesh import mesh_light
 from onnx2mzi.emulate.montecarlo import Bench, Effort, Score
 from onnx2mzi.ir import LinearLayer, Loc, Operand, Program, Stage
 from onnx2mzi.kernels import decompose
 from onnx2mzi.physics.imperfection import TYPICAL, Imperfections
+from onnx2mzi.physics.imperfection_random import block_keys
 from onnx2mzi.physics.shifter import Passive
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.manager import Pipeline
@@ -240,10 +244,20 @@ def told(found: Characterization) -> None:
 
 
 def cost() -> None:
-    """Milliseconds and nanoseconds per MZI of one copy, by what is wrong with it."""
+    """What a copy costs: nanoseconds an MZI to draw it, and its light by a dense product's time."""
+    print("CPU time, one thread, textbook mesh of 64 ports, 32 copies at once; draw: its cells")
+    print(
+        "where light needs them, ns per MZI and copy; light: 256 vectors through it, drawing left"
+    )
+    print("out, / zgemm of that size; matrix: both meshes, attenuators, calibration, ns as above")
+    ports, copies, batch = 64, 32, 256
     rng = np.random.default_rng(0)
-    print("ns per MZI and copy, light included (64 x 64, textbook)")
-    chip = program_of([np.asarray(rng.normal(size=(64, 64)) + 1j * rng.normal(size=(64, 64)))])
+    weight = rng.normal(size=(ports, ports, 2)) @ np.array([1.0, 1j])
+    x = rng.normal(size=(copies, ports, batch, 2)) @ np.array([1.0, 1j])
+    chip = program_of([weight])
+    mesh = mesh_tiles(chip)[0][1].u
+    entering = Carried(np.zeros((1, ports)), np.ones(ports))
+    print(f"{'':28}   draw  light  matrix")
     for name, sizes in {
         "nothing drawn": Imperfections(thermal=0.005),
         "phases": TYPICAL.only("phase_rad"),
@@ -251,13 +265,36 @@ def cost() -> None:
         "loss": TYPICAL.only("loss_scale", "loss_sigma_db"),
         "static, trimmed": TYPICAL.only("fabrication_scale"),
         "all": TYPICAL,
+        "all, and gradients": replace(TYPICAL, gradient_rad_mm2=0.1, split_gradient_rad_mm=0.002),
     }.items():
-        best = np.inf
-        for _ in range(5):
+        drawn = Chips(
+            sizes,
+            block_keys(seed=0, copies=range(copies), block="u"),
+            block_keys(seed=0, copies=range(copies), block=""),
+            chip.technology.guide.coherence_mm,
+            chip.technology.crossing.crosstalk_db,
+            True,
+        )
+        cells, light, whole, dense = _least(
+            partial(mesh_light, mesh, drawn, entering, x[:, :, :0]),
+            partial(mesh_light, mesh, drawn, entering, x),
+            partial(chip.matrices, How(sizes), range(copies)),
+            lambda: [weight @ here for here in x],
+        )
+        draw = 1e9 * cells / copies / mesh.core.count
+        matrix = 1e9 * whole / copies / chip.mzis
+        print(f"{name:28} {draw:6.1f} {(light - cells) / dense:6.2f} {matrix:7.1f}", flush=True)
+
+
+def _least(*calls: Callable[[], object], times: int = 60) -> list[float]:
+    """The least seconds of each of some calls, made in turns."""
+    best = [np.inf] * len(calls)
+    for _ in range(times):
+        for k, call in enumerate(calls):
             start = time.thread_time()
-            chip.matrices(How(sizes, region=Region()), range(4))
-            best = min(best, (time.thread_time() - start) / 4)
-        print(f"{name:16} {1e3 * best:7.2f} ms {1e9 * best / chip.mzis:8.0f} ns")
+            call()
+            best[k] = min(best[k], time.thread_time() - start)
+    return best
 
 
 def correct(seeds: int = 2) -> None:

@@ -68,13 +68,17 @@ static int run_imperfect(int ports, size_t count, const int32_t *column, const i
   return imperfect(m, x, batch, Sigmas{s[0], s[1], s[2], s[3], s[4]}, seed, first, copies, y);
 }
 
+static void run_device_normals(size_t copies, const uint64_t *keys, size_t count,
+                               const uint64_t *device, int stream, double *to) {
+  device_normals(copies, keys, count, device, stream, to);
+}
 static void run_normals(uint64_t key, uint64_t first, size_t count, double *to) {
   many_normals(key, first, count, to);
 }
 
 static const Kernels TABLE = {run_clements, run_isometry, run_forward, run_cells,
                               run_vjp,      run_taps,     run_cells_vjp, run_copies, run_imperfect,
-                              run_normals};
+                              run_normals,  run_device_normals};
 
 }  // namespace KERNEL_ARCH
 

@@ -293,6 +293,24 @@ PyObject *py_normals(PyObject *, PyObject *args) {
   return done(1);
 }
 
+PyObject *py_device_normals(PyObject *, PyObject *args) {
+  Py_ssize_t copies, count;
+  int stream;
+  PyObject *o[3];
+  if (!PyArg_ParseTuple(args, "nniOOO", &copies, &count, &stream, o, o + 1, o + 2)) return nullptr;
+  if (copies < 0 || count < 0) return PyErr_Format(PyExc_ValueError, "bad size");
+  const size_t c = size_t(copies), n = size_t(count);
+  View keys, device, to;
+  if (!keys.open(o[0], c * 8, false) || !device.open(o[1], n * 8, false) ||
+      !to.open(o[2], 2 * c * n * D, true))
+    return nullptr;
+  Py_BEGIN_ALLOW_THREADS;
+  table->device_normals(c, static_cast<const uint64_t *>(keys.buffer.buf), n,
+                        static_cast<const uint64_t *>(device.buffer.buf), stream, to.out());
+  Py_END_ALLOW_THREADS;
+  return done(1);
+}
+
 PyObject *py_balance(PyObject *, PyObject *args) {
   int ports;
   Py_ssize_t k;
@@ -363,6 +381,7 @@ PyMethodDef methods[] = {
     {"copies", py_copies, METH_VARARGS, "Imperfect copies of a mesh, or light through them."},
     {"imperfect", py_imperfect, METH_VARARGS, "Light through imperfect copies."},
     {"normals", py_normals, METH_VARARGS, "Normal numbers of a row of devices."},
+    {"device_normals", py_device_normals, METH_VARARGS, "Normal numbers of devices and copies."},
     {"balance", py_balance, METH_VARARGS, "Drawn phases to the balanced gauge."},
     {"realise", py_realise, METH_VARARGS, "Balanced phases to drawn ones."},
     {"select", py_select, METH_VARARGS, "Limit the instruction set; returns the one in use."},

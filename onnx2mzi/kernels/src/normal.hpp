@@ -47,10 +47,10 @@ template <int M> static INLINE void sincos_eighths(const vn *r, vn *s, vn *c) {
 
 template <int M> static INLINE void quadrants(const vi *k, vn *s, vn *c) {
   EACH {
-    const vi odd = -(k[j] & 1);
-    const vn u = pick(odd, c[j], s[j]), v = pick(odd, s[j], c[j]);
-    s[j] = (vn)((vi)u ^ ((k[j] & 2) << 62));
-    c[j] = (vn)((vi)v ^ (((k[j] + 1) & 2) << 62));
+    const vi odd = (k[j] << 63) >> 63, turn = (vi)(vn)((k[j] << 62) & INT64_MIN);
+    const vi u = ((vi)c[j] & odd) | ((vi)s[j] & ~odd), v = ((vi)s[j] & odd) | ((vi)c[j] & ~odd);
+    s[j] = (vn)(u ^ turn);
+    c[j] = (vn)(v ^ turn ^ (odd << 63));
   }
 }
 
@@ -75,15 +75,22 @@ template <int M> static INLINE void sincoses_small(const vn *x, vn *s, vn *c) {
   else sincos_eighths<M>(x, s, c);
 }
 
-// As logarithm.
-template <int M> static INLINE void logarithms(vn *x) {
+// Of 64-bit integers that are small.
+static INLINE vn whole(vi a) {
+#if defined(__AVX512DQ__)
+  return (vn)_mm512_cvtepi64_pd((__m512i)a);
+#else
+  return (vn)(a + 0x4338000000000000) - 6755399441055744.0;
+#endif
+}
+
+// As logarithm, of x 2^shift.
+template <int M> static INLINE void logarithms(vn *x, int64_t shift) {
   vn k[M], f[M], s[M], z[M], r[M];
   EACH {
-    const vi bits = (vi)x[j];
-    const vn m = (vn)((bits & 0xFFFFFFFFFFFFF) | 0x3FF0000000000000);
-    const vi high = m > 1.41421356237309505;
-    f[j] = pick(high, 0.5 * m, m) - 1.0;
-    k[j] = (vn)((bits >> 52) - 1023 - high + 0x4338000000000000) - 6755399441055744.0;
+    const vi bits = (vi)x[j], above = bits - 0x3FE6A09E667F3BCD;  // sqrt(1/2)
+    f[j] = (vn)(bits - (above & ~0xFFFFFFFFFFFFF)) - 1.0;
+    k[j] = whole((above >> 52) + shift);
   }
   EACH s[j] = f[j] / (2.0 + f[j]);
   EACH z[j] = s[j] * s[j];
@@ -110,9 +117,9 @@ static INLINE void pairs_of(vu key, uint64_t device, const int *stream, vn (*to)
   vn radius[M], angle[M], s[M], c[M];
   EACH number[j] = 2 * stream[j] + 1;
   hashes<M>(key, device, number, z);
-  EACH radius[j] = 0x1p-32 * ((vn)((z[j] >> 32) | exponent) - (0x1p52 - 0.5));
+  EACH radius[j] = (vn)((z[j] >> 32) | exponent) - (0x1p52 - 0.5);
   EACH angle[j] = 0x1p-30 * ((vn)((z[j] & 0xFFFFFFFFu) | exponent) - (0x1p52 - 0.5));
-  logarithms<M>(radius);
+  logarithms<M>(radius, -32);
   EACH {
     const vn t = angle[j] + 6755399441055744.0;
     k[j] = (vi)t, angle[j] = (angle[j] - (t - 6755399441055744.0)) * (0.5 * PI);
@@ -150,6 +157,23 @@ static inline void many_normals(uint64_t key, uint64_t first, size_t count, doub
     for (size_t l = 0, k = at; l < size_t(NATIVE); l++)
       for (int j = 0; j < M; j++)
         for (int which = 0; which < 2 && k < count; which++, k++) to[k] = part[j][which][l];
+  }
+}
+
+// Both numbers of every device and copy: a, then b (copies, count).
+static inline void device_normals(size_t copies, const uint64_t *keys, size_t count,
+                                  const uint64_t *device, int stream, double *to) {
+  for (size_t c = 0; c < copies; c += NATIVE) {
+    const size_t width = copies - c < size_t(NATIVE) ? copies - c : size_t(NATIVE);
+    vu key = vu{};
+    for (size_t l = 0; l < width; l++) key[l] = keys[c + l];
+    for (size_t k = 0; k < count; k++) {
+      vn pair[1][2];
+      pairs_of<1>(key, first_of(device[k]), &stream, pair);
+      for (size_t l = 0; l < width; l++)
+        for (size_t which = 0; which < 2; which++)
+          to[(which * copies + c + l) * count + k] = pair[0][which][l];
+    }
   }
 }
 

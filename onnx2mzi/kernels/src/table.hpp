@@ -36,6 +36,8 @@ struct Kernels {
                    size_t batch, const double *sigmas, uint64_t seed, uint64_t first, size_t copies,
                    double *y);
   void (*normals)(uint64_t key, uint64_t first, size_t count, double *to);
+  void (*device_normals)(size_t copies, const uint64_t *keys, size_t count, const uint64_t *device,
+                         int stream, double *to);
 };
 
 const Kernels *kernels_baseline();
