@@ -108,15 +108,16 @@ class Convolution:
     multiplier: Real
 
     def __call__(self, values: Real) -> Real:
-        """Values (ny * nx,) convolved; the operator is symmetric."""
-        field = values.reshape(self.grid.ny, self.grid.nx)
+        """Values (..., ny * nx) convolved; the operator is symmetric."""
+        field = values.reshape(*values.shape[:-1], self.grid.ny, self.grid.nx)
         if self.grid.mirrors:
-            waves = scipy.fft.dctn(field, norm="ortho") * self.multiplier
-            return np.asarray(scipy.fft.idctn(waves, norm="ortho")).ravel()
+            waves = scipy.fft.dctn(field, axes=(-2, -1), norm="ortho") * self.multiplier
+            out = scipy.fft.idctn(waves, axes=(-2, -1), norm="ortho", overwrite_x=True)
+            return np.asarray(out).reshape(values.shape)
         shape = (self.multiplier.shape[0], 2 * (self.multiplier.shape[1] - 1))
         waves = scipy.fft.rfft2(field, shape) * self.multiplier
-        out = scipy.fft.irfft2(waves, shape)[: self.grid.ny, : self.grid.nx]
-        return np.asarray(out).ravel()
+        out = scipy.fft.irfft2(waves, shape)[..., : self.grid.ny, : self.grid.nx]
+        return np.asarray(out).reshape(values.shape)
 
 
 def wave_numbers(grid: Grid) -> Real:

@@ -36,6 +36,8 @@ from onnx2mzi.physics.stack import Die, ThermalStack
 
 # Derivatives of G that G_smooth keeps at the radius of the split.
 _SMOOTHNESS = 7
+# Columns that are made at a time: so many grids are held.
+_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +77,10 @@ class CouplingOperator:
         if gather is not None:
             near, out_of = gather @ near, gather @ out_of
         result = near[:, heaters].toarray()
-        for k, heater in enumerate(heaters):
-            result[:, k] += out_of @ self.convolution(self.into[[heater]].toarray()[0])
+        for start in range(0, len(heaters), _BATCH):
+            part = slice(start, start + _BATCH)
+            fields = self.convolution(self.into[heaters[part]].toarray())
+            result[:, part] += out_of @ np.ascontiguousarray(fields.T)
         return np.asarray(result)
 
     def linear_operator(self) -> LinearOperator:
