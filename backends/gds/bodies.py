@@ -33,7 +33,7 @@ class Bodies:
     technology: Technology
     dbu: float
     wanted: dict[Kind, Any] = field(default_factory=dict)
-    known: dict[tuple[Kind, str], bool] = field(default_factory=dict)
+    known: dict[tuple[Kind, tuple[int, ...]], bool] = field(default_factory=dict)
 
     def sound(self, kind: Kind, mark: Any, guides: Any) -> bool:
         """Whether `guides` (a region, in the layout's units) are those that belong under `mark`.
@@ -42,7 +42,7 @@ class Bodies:
         """
         corner = mark.bbox().p1
         here = guides.merged().moved(-corner.x, -corner.y)
-        key = (kind, ";".join(sorted(str(polygon) for polygon in here.each())))
+        key = (kind, tuple(sorted(polygon.hash() for polygon in here.each())))
         if key not in self.known:
             if kind not in self.wanted:
                 self.wanted[kind] = self._wanted(kind)

@@ -177,13 +177,16 @@ def _boxes_of_fixed(db: Any, layout: Any, technology: Technology) -> int | None:
 def _edges(l2n: Any, layout: Any, guides: Any, technology: Technology) -> Iterator[EdgeGuide]:
     """What the marks of edge couplers hold; nets are looked for right beside its ends."""
     db, top, dbu = klayout_module("db"), layout.top_cell(), layout.dbu
-    core, marks = (
-        db.Region(top.begin_shapes_rec(layout.layer(*layer))).merged()
-        for layer in (technology.layers.core, technology.edge.marker)
-    )
+    layers = (technology.layers.core, technology.edge.marker)
+    core, marked = (layout.layer(*layer) for layer in layers)
+    marks = db.Region(top.begin_shapes_rec(marked)).merged()
+    # Guides elsewhere are many.
+    near = db.Region()
+    for mark in marks.each():
+        near += db.Region(top.begin_shapes_rec_touching(core, mark.bbox()))
     texts = top.shapes(layout.layer(*technology.edge.marker)).each(db.Shapes.STexts)
     tips = [text.text for text in texts if text.text_string.startswith(EDGE)]
-    for guide in (core & marks).each():
+    for guide in (near & marks).each():
         box = guide.bbox()
         nets = []
         for edge in guide.each_edge():
