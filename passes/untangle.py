@@ -15,17 +15,8 @@ import numpy as np
 
 from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.passes.drawing import BalancedTile, without_real_signs
-from onnx2mzi.passes.laying import (
-    CROSSING,
-    Column,
-    Halves,
-    Laid,
-    Lengths,
-    Order,
-    Pair,
-    shortest,
-    tails,
-)
+from onnx2mzi.passes.laying import CROSSING, Column, Laid, Lengths, Pair, tails
+from onnx2mzi.passes.orders import Halves, Order, shortest
 from onnx2mzi.physics.arrays import Real
 
 # Columns of crossings are about this much shorter than others, in any technology.
