@@ -42,6 +42,8 @@ LEVELS = (50.0, 80.0, 90.0, 95.0, 98.0, 99.0, 99.5)
 # Methods that go on from the phases of the decomposition, not from nearly none.
 FROM_PROGRAM = frozenset({"imp", "han", "slimming", "filter"})
 WITHOUT_DENSE = frozenset({"grow"})
+# Training images on which the best of several starts is chosen.
+HELD_BACK = 5000
 P_PI_MW = 1.0
 SPREAD_RAD = 0.2
 RULES = {
@@ -204,22 +206,52 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
             | {"accuracy": base["dense"], **counts, **heat}
         ]
     from_program = method_name in FROM_PROGRAM or given.start == "program"
-    starts = program_starts(program) if from_program else zero_starts(net, program, dense, x, seed)
-    course = trainer(net, program, starts, x, y, seed, given.distil, given.lr)
+    keep = [int(whole * (1 - level / 100) + 1e-6) for level in given.levels]
+    task = Task(epochs=given.epochs)
+    apart = HELD_BACK if given.starts > 1 else 0
+    cut = len(x) - apart
+    held = nets.entering(net, x[cut:]), y[cut:]
     rows, began = [], time.process_time()
-    if not from_program and method_name not in WITHOUT_DENSE:
-        course.fit(given.dense_epochs, what="dense")
-    tool, task = method(method_name), Task(epochs=given.epochs)
-    for level in given.levels:
-        keep = int(whole * (1 - level / 100) + 1e-6)
-        tool.shrink(course, task, keep)
+    best: tuple[float, Any, Any] | None = None
+    for start in range(given.starts):
+        starts = (
+            program_starts(program)
+            if from_program
+            else zero_starts(net, program, dense, x, seed + 1000 * start)
+        )
+        course = trainer(net, program, starts, x[:cut], y[:cut], seed, given.distil, given.lr)
+        if not from_program and method_name not in WITHOUT_DENSE:
+            course.fit(given.dense_epochs, lr=given.dense_lr or given.lr, what="dense")
+        tool = method(method_name)
+        tool.shrink(course, task, keep[0])
+        right = judged(course, *held) if apart else 0.0
+        if apart:
+            print(f"{name} seed {seed} start {start}: {right:.2%} of those held back", flush=True)
+        if best is None or right > best[0]:
+            best = right, course, tool
+    assert best is not None
+    _, course, tool = best
+    for level, most in zip(given.levels, keep, strict=True):
+        if most != keep[0]:
+            tool.shrink(course, task, most)
         rows.append(
             {**base, "method": method_name, "level": level, "epochs": given.epochs}
+            | ({"starts": given.starts} if apart else {})
             | measured(net, course, program, *seen)
             | {"cpu_s": round(time.process_time() - began, 1)}
         )
         print(shown(rows[-1]), flush=True)
     return rows
+
+
+def judged(course: Any, inputs: Any, labels: Any) -> float:
+    """Share of right answers on these."""
+    import torch
+
+    from onnx2mzi.train.samples import Samples
+
+    on = Samples({"x": torch.from_numpy(inputs)}, torch.from_numpy(labels))
+    return float(course.measure(on).accuracy)
 
 
 def post(name: str, seed: int, given: argparse.Namespace) -> list[Row]:
@@ -292,6 +324,13 @@ def main() -> int:
     )
     parser.add_argument("--epochs", type=float, default=10.0)
     parser.add_argument("--dense-epochs", type=float, default=10.0)
+    parser.add_argument("--dense-lr", type=float, default=0.0, help="0: as --lr")
+    parser.add_argument(
+        "--starts",
+        type=int,
+        default=1,
+        help="nearly heater-free starts; the best at the first level",
+    )
     parser.add_argument("--start", default="auto", choices=("auto", "program"))
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--distil", type=float, default=0.5)

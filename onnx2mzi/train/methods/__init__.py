@@ -6,6 +6,7 @@ TABLE: dict[str, str] = {
     "soft-l1": "onnx2mzi.train.methods.soft:SoftL1",
     "grow": "onnx2mzi.train.methods.grow:Grow",
     "surgeon": "onnx2mzi.train.methods.surgeon:Surgeon",
+    "brain-surgeon": "onnx2mzi.train.methods.exact:BrainSurgeon",
     "one-cycle": "onnx2mzi.train.methods.onecycle:OneCycle",
     "han": "onnx2mzi.train.methods.han:Han",
     "snip": "onnx2mzi.train.methods.snip:Snip",

@@ -53,7 +53,7 @@ class Surgeon:
             count = round(now * (keep / now) ** share)
             there = trainer.network.phases_active
             if count <= (1 - RATE) * there or (share >= 1.0 and there > keep):
-                remove(trainer, count, floors)
+                self.cut(trainer, count, floors)
 
         trainer.fit(
             LONGER * task.epochs,
@@ -62,7 +62,11 @@ class Surgeon:
             what=f"surgeon to {keep}",
         )
         if trainer.network.phases_active > keep:
-            remove(trainer, keep, floors)
+            self.cut(trainer, keep, floors)
+
+    def cut(self, trainer: Trainer, keep: int, floors: dict[str, int]) -> None:
+        """All but `keep` heaters go."""
+        remove(trainer, keep, floors)
 
 
 def remove(trainer: Trainer, keep: int, floors: dict[str, int]) -> None:
