@@ -7,6 +7,7 @@ import numpy as np
 from onnx2mzi.backends.report import text
 from onnx2mzi.backends.report.markup import Child, Markup, el, joined, td, th
 from onnx2mzi.backends.report.png import data_uri, png
+from onnx2mzi.emulate.heat_words import trims_told
 
 Row = dict[str, Any]
 
@@ -49,6 +50,9 @@ def _sentence(found: Row) -> str:
         )
     else:
         parts.append("A heater is felt by more than 1 % at any distance up to 1 mm.")
+    told = trims_told(found.get("trims"))
+    if told:
+        parts.append(f"{told[0].upper()}{told[1:]}.")
     return " ".join(parts)
 
 

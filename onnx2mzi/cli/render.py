@@ -5,6 +5,7 @@ from typing import Any
 
 from onnx2mzi.cli.layers import gathered, used_often
 from onnx2mzi.cli.terminal import paint
+from onnx2mzi.emulate.heat_words import trims_told
 
 Row = Mapping[str, Any]
 
@@ -309,7 +310,8 @@ def heat(found: Row) -> str:
         )
     if found["spacing_um"] is not None:
         text += f"a neighbour {found['spacing_um']:.0f} um away is felt by less than 1 %\n"
-    return text
+    told = trims_told(found.get("trims"))
+    return f"{text}{told}\n" if told else text
 
 
 def imperfect(found: Row) -> str:

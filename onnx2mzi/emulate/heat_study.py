@@ -16,6 +16,7 @@ from onnx2mzi.emulate.heat_layout import (
 )
 from onnx2mzi.emulate.heat_lengths import length_phases
 from onnx2mzi.emulate.heat_task import Task
+from onnx2mzi.emulate.heat_trims import candidates, fewest_trims
 from onnx2mzi.emulate.heated import HeatResponse, heat_response, phase_errors, uncertain
 from onnx2mzi.ir import Program
 from onnx2mzi.physics.arrays import Matrix, Real
@@ -35,6 +36,9 @@ _SPOTS = 5
 _CELLS = 160
 # A neighbour's heat that a phase feels, per phase of the neighbour, to be called small.
 SMALL = 0.01
+# Loss that trim heaters need not undo, and pairs of heaters and guides up to which they are sought.
+ENOUGH = 1e-4
+_MOST_TRIMMED = 20_000_000
 
 Score = Callable[[dict[str, Matrix]], float]
 
@@ -106,6 +110,7 @@ def heat_study(
     p_pi = p_pi_mw(stack=warm.model.stack)
     certified = _certified(warm, drives, after)
     compensated = bool(np.any(drives != drawn))
+    left = warm.aim.loss(after) if compensated else None
     return {
         "drives": drives,
         "ideal": score(warm.aim.warm(np.zeros_like(before))),
@@ -117,7 +122,8 @@ def heat_study(
         # Costs go with the square of the error.
         "certificate": [{"error": e, "loss": e**2 * certified} for e in errors],
         "loss_naive": warm.aim.loss(before),
-        "loss_compensated": warm.aim.loss(after) if compensated else None,
+        "loss_compensated": left,
+        "trims": None if left is None else _trims(warm, drives, after, left),
         "loss_of": "answers (KL)" if warm.aim.task is not None else "layers' outputs (relative)",
         "heaters": len(layout.heaters),
         "heat_p_pi_naive": float(drawn.sum() / np.pi),
@@ -149,6 +155,28 @@ def _uncertain(
         off = phase_errors(layout=warm.layout, response=real, drive_rad=drives) + longer
         found.append(score(warm.aim.warm(off)))
     return {"error": error, "copies": copies, "mean": float(np.mean(found)), "worst": min(found)}
+
+
+def _trims(warm: Warm, drives: Real, off: Real, loss: float) -> dict[str, Any] | None:
+    """Heaters that `trim` must add so that no more than `ENOUGH` is left; None if not known.
+
+    `needed` is None where all that are `possible` are too few.
+    """
+    found = candidates(warm.program, warm.layout)
+    needed: int | None = 0
+    if loss > ENOUGH:
+        if len(drives) * warm.layout.push.shape[1] > _MOST_TRIMMED:
+            return None
+        needed = fewest_trims(
+            found,
+            metric=warm.aim.metric(off),
+            canonical=np.asarray(warm.layout.push @ warm.response.segment),
+            drive_rad=drives,
+            loss=loss,
+            enough=ENOUGH,
+            most=len(found),
+        ).needed(ENOUGH)
+    return {"loss": ENOUGH, "needed": needed, "possible": len(found)}
 
 
 def _certified(warm: Warm, drives: Real, off: Real) -> float:

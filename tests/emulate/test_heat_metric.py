@@ -18,6 +18,7 @@ from onnx2mzi.emulate.heat_layout import (
 from onnx2mzi.emulate.heat_metric import tile_rows
 from onnx2mzi.emulate.heat_study import heat_map, heat_study, warm_chip
 from onnx2mzi.emulate.heat_task import Matrices, output_slopes
+from onnx2mzi.emulate.heat_words import trims_told
 from onnx2mzi.emulate.heated import HeatResponse, heat_response, output_turn_rad, phase_errors
 from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.ir import LinearLayer, Loc, MeshTile, Operand, Program, Stage
@@ -196,6 +197,10 @@ def test_a_study_of_a_warm_chip(case: Case) -> None:
 
     study = heat_study(warm, score, copies=2)
     assert study["ideal"] == 1.0 and study["compensated"] is None
+    assert study["trims"] is None and trims_told(None) == ""
+    assert "12 of 40" in trims_told({"loss": 1e-4, "needed": 12, "possible": 40})
+    assert "none" in trims_told({"loss": 1e-4, "needed": 0, "possible": 40})
+    assert "all 40" in trims_told({"loss": 1e-4, "needed": None, "possible": 40})
     assert study["p_pi_mw_derived"] == pytest.approx(study["p_pi_mw_here"], rel=0.1)
     assert [row["error"] for row in study["uncertain"]] == [0.05, 0.1, 0.2]
     losses = [row["loss"] for row in study["certificate"]]

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import onnx2mzi
 from onnx2mzi.emulate.compensate_chip import Caution, Compensated, compensate_chip
 from onnx2mzi.emulate.heat_aim import Metric
-from onnx2mzi.emulate.heat_study import warm_chip
+from onnx2mzi.emulate.heat_study import heat_study, warm_chip
 from onnx2mzi.emulate.heat_trims import Candidates, fewest_trims
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import Mesh, MeshTile, Program
@@ -110,6 +110,10 @@ def test_a_chip_with_trims_is_better_when_it_is_warm(bare: Program) -> None:
     assert _compensated(trimmed).loss < 0.5 * before.loss
     assert "trim: heat leaves a loss of" in said[-1]
     assert heat_trimmed(bare, context, share=1.0, loss=10.0) is bare
+    warm = warm_chip(place_program(bare, TECHNOLOGY, Objective.HEAT), TECHNOLOGY, None)
+    told = heat_study(warm, lambda made: 1.0, drive_rad=before.drive_rad, copies=1)["trims"]
+    assert told["possible"] > 0
+    assert told["needed"] is None or 0 < told["needed"] <= told["possible"]
 
 
 def test_the_option(tiny_onnx: bytes) -> None:
