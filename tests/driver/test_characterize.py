@@ -15,6 +15,7 @@ from onnx2mzi.driver.characterize import Asked, characterize
 from onnx2mzi.emulate.imperfect import imperfect_program
 from onnx2mzi.emulate.setting import FEWEST, MOST_WORK, STEPS, Setting, affordable
 from onnx2mzi.errors import UsageError
+from onnx2mzi.physics.imperfection import SIZES
 from onnx2mzi.tech import load_technology
 
 Data = dict[str, np.ndarray]
@@ -64,6 +65,22 @@ def test_numbers_and_files(chip: Path, data: Path, tmp_path: Path) -> None:
     assert (
         page.count("<svg") >= 8 and "<script" not in page and "http" not in page.split("</head>")[1]
     )
+
+
+def test_noise_and_gradients_are_scanned(chip: Path, data: Path) -> None:
+    sizes = dict.fromkeys(SIZES, 0.0) | {
+        "input_noise": 0.05,
+        "output_noise": 0.05,
+        "shot_noise": 0.05,
+        "split_gradient_rad_mm": 0.01,
+    }
+    asked = Asked(sizes=sizes, copies=8, factors=(1.0,), bits=(), samples=50)
+    found, report = characterize(chip, data, asked)
+    errors = {point.kind: point.samples.errors for point in found.points}
+    for kind in ("input_noise", "output_noise", "shot_noise", "split_gradient_rad_mm"):
+        assert len(set(errors[kind])) == 8 and errors[kind].min() > 1e-4, kind
+    assert errors["all"].mean() > errors["output_noise"].mean()
+    assert characterize(chip, data, replace(asked, workers=2))[1] == report
 
 
 def test_it_goes_on_and_says_the_same(chip: Path, data: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ template <int M> static INLINE void sincos_eighths(const vn *r, vn *s, vn *c) {
 
 template <int M> static INLINE void quadrants(const vi *k, vn *s, vn *c) {
   EACH {
-    const vi odd = (k[j] << 63) >> 63, turn = (vi)(vn)((k[j] << 62) & INT64_MIN);
+    const vi odd = (k[j] << 63) >> 63, turn = (k[j] << 62) & INT64_MIN;
     const vi u = ((vi)c[j] & odd) | ((vi)s[j] & ~odd), v = ((vi)s[j] & odd) | ((vi)c[j] & ~odd);
     s[j] = (vn)(u ^ turn);
     c[j] = (vn)(v ^ turn ^ (odd << 63));
