@@ -14,6 +14,7 @@ TABLE: dict[str, str] = {
     "quantize": "onnx2mzi.passes.quantize:Quantize",
     "unroll": "onnx2mzi.passes.unroll:Unroll",
     "cool": "onnx2mzi.passes.cool:Cool",
+    "cancel": "onnx2mzi.passes.cancel:Cancel",
     "place": "onnx2mzi.passes.place:Place",
     "compensate": "onnx2mzi.passes.compensate:Compensate",
 }
