@@ -208,7 +208,7 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
     from_program = method_name in FROM_PROGRAM or given.start == "program"
     keep = [int(whole * (1 - level / 100) + 1e-6) for level in given.levels]
     task = Task(epochs=given.epochs)
-    apart = HELD_BACK if given.starts > 1 else 0
+    apart = min(HELD_BACK, len(x) // 10) if given.starts > 1 else 0
     cut = len(x) - apart
     held = nets.entering(net, x[cut:]), y[cut:]
     rows, began = [], time.process_time()

@@ -33,6 +33,8 @@ def test_digits_lose_little_at_nine_tenths(tmp_path: Path) -> None:
         epochs=20.0,
         dense_epochs=20.0,
         lr=0.01,
+        dense_lr=0.0,
+        starts=1,
         distil=0.5,
         start="auto",
         levels=[90.0, 96.0],
