@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnx2mzi.emulate.network import Network
+from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, TileGrid
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
@@ -223,7 +224,7 @@ class Prune(Pass):
 
     noise: float = option(
         0.0,
-        "couplers and heaters are off by this: every step of a training sees another such chip",
+        "training: every step sees another chip, couplers and heaters off by this",
         unit="rad",
         low=0.0,
     )
@@ -278,6 +279,12 @@ class Prune(Pass):
         rules = drawing_rules(context)
         if context.network is not None:
             context.log(f"prune: {self.method}, {judged_by(context.network, self)}")
+        if self.noise > 0 and self.method not in (*METHODS, "search"):
+            raise UsageError(
+                f"method={self.method} does not train, and only training sees noise",
+                where="prune{noise=...}",
+                hint="take method=soft-l1, or finetune{phase_noise=... split_noise=...} behind",
+            )
         if self.method == "search":
             return searched(program, context, self._recipe(program, context))
         if self.method in METHODS:
