@@ -25,10 +25,13 @@ def read_cell(path: Path, name: str) -> str:
     """
     if not path.is_file():
         raise CellError("gds", f"no file '{path}'", "paths are relative to the technology file")
-    # gdstk itself says little about what is no GDS: it has a header of version 2 bytes.
+    # gdstk says little about what is no GDS at all: a header of two bytes comes first.
     if path.read_bytes()[:4] != b"\x00\x06\x00\x02":
         raise CellError("gds", f"'{path}' is no GDS file", "GDSII, not compressed")
-    cells = {cell.name: cell for cell in gdstk.read_gds(path, unit=1e-6).cells}
+    try:
+        cells = {cell.name: cell for cell in gdstk.read_gds(path, unit=1e-6).cells}
+    except (OSError, RuntimeError) as error:
+        raise CellError("gds", f"'{path}' cannot be read: {error}", "a whole GDS file") from None
     found = cells.get(name)
     if not isinstance(found, gdstk.Cell):
         near = get_close_matches(name, cells, n=1)
@@ -49,7 +52,7 @@ def whole(data: str) -> dict[str, gdstk.Cell]:
     """The cells that `read_cell` has read, by name. Raises CellError for another text."""
     try:
         content = zlib.decompress(base64.b64decode(data, validate=True))
-    except (ValueError, zlib.error):
+    except (TypeError, ValueError, zlib.error):
         raise CellError("data", "'data' is not what was written", "leave it out") from None
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "cell.gds"

@@ -1,6 +1,7 @@
 """Fixed cells as a technology file gives them: keys and ports checked against the GDS file."""
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,7 @@ def _ports(section: str, given: Any, grid_um: float) -> tuple[CellPort, ...]:
         port = given[name]
         if not isinstance(port, list) or len(port) != 3:
             raise CellError(key, f"port '{name}' must be [x, y, direction], not {port!r}", hint)
-        if any(isinstance(at, bool) or not isinstance(at, (int, float)) for at in port[:2]):
+        if not all(type(at) in (int, float) and isfinite(at) for at in port[:2]):
             raise CellError(key, f"port '{name}' has no place in um: {port[:2]}", hint)
         x, y = float(port[0]), float(port[1])
         towards = _choice(port[2], Direction, key)

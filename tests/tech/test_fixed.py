@@ -35,6 +35,8 @@ def text(tmp_path: Path) -> str:
     (tmp_path / "cells").mkdir()
     library.write_gds(tmp_path / "cells" / "fab.gds")
     (tmp_path / "cells" / "no.gds").write_text("no GDS")
+    whole = (tmp_path / "cells" / "fab.gds").read_bytes()
+    (tmp_path / "cells" / "half.gds").write_bytes(whole[: len(whole) // 2])
     shipped = dump_technology(load_technology("generic_two_metal"))
     start, end = shipped.index("[coupler]"), shipped.index("[crossing]")
     return f"{shipped[:start]}[coupler]\n{HEAD}\n{shipped[end:]}"
@@ -64,6 +66,7 @@ def test_a_cell_is_read_beside_the_file_and_kept(text: str, tmp_path: Path) -> N
     [
         ("fab.gds", "fib.gds", "gds", "no file"),
         ("fab.gds", "no.gds", "gds", "is no GDS file"),
+        ("fab.gds", "half.gds", "gds", "cannot be read"),
         ('cell = "MMI"', 'cell = "MMY"', "cell", "has no cell 'MMY' (did you mean 'MMI'?)"),
         ('cell = "MMI"', 'cell = "EMPTY"', "cell", "is empty"),
         ('cell = "MMI"\n', "", "[coupler]", "'cell' must be a text"),
@@ -74,6 +77,8 @@ def test_a_cell_is_read_beside_the_file_and_kept(text: str, tmp_path: Path) -> N
         ('i0 = [0, 1.0, "west"]', 'i0 = [0, 1.0, "left"]', "i0", '"west" or "east"'),
         ('i0 = [0, 1.0, "west"]', "i0 = [0, 1.0]", "i0", "[x, y, direction]"),
         ('i0 = [0, 1.0, "west"]', 'i0 = ["a", 1.0, "west"]', "i0", "no place in um"),
+        ('i0 = [0, 1.0, "west"]', 'i0 = [nan, 1.0, "west"]', "i0", "no place in um"),
+        ("path_um = 20.0", "path_um = 20.0\ndata = 3", "data", "is not what was written"),
         ("i0 = [0", "in0 = [0", "in0", "unknown port 'in0'"),
         ('i0 = [0, 1.0, "west"]\n', "", "[coupler.ports]", "port 'i0' is missing"),
         ("path_um = 20.0", "path_um = 20.0\nmask = 1", "mask", '"layers" or "box"'),
