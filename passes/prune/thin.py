@@ -103,7 +103,7 @@ def linearised(
     damped Gauss-Newton matrix, and the step to the least error of the linear model."""
     free = np.concatenate([np.flatnonzero(here.alive), _amplitudes(here)])
     left, right = (part[free] for part in slopes(here.tile))
-    inverse = _inverse(hessian(left, right, metric.p, metric.c))
+    inverse = damped_inverse(hessian(left, right, metric.p, metric.c))
     slope = gradient(left, right, metric.weighted(here.tile.matrix))
     return free, inverse, -(inverse @ slope.astype(inverse.dtype)).astype(float)
 
@@ -151,7 +151,7 @@ def _amplitudes(here: Thinned) -> npt.NDArray[np.intp]:
     return np.arange(count, count + len(here.tile.s))
 
 
-def _inverse(h: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def damped_inverse(h: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Inverse of the damped h; damped more if single precision cannot tell it from singular."""
     scale, damping = float(np.trace(h)) / len(h) + np.finfo(np.float32).tiny, DAMPING
     while True:

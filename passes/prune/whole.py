@@ -18,9 +18,8 @@ from onnx2mzi.kernels import build, vjp
 from onnx2mzi.passes.drawing import BalancedTile
 from onnx2mzi.passes.prune.settle import settled_tile
 from onnx2mzi.passes.prune.split import Sheet, sheets_phases
-from onnx2mzi.passes.prune.symmetric import cholesky, inverted
 from onnx2mzi.passes.prune.thetas import RealTile, hessian, slopes
-from onnx2mzi.passes.prune.thin import DAMPING, Metric, Thinned, goals
+from onnx2mzi.passes.prune.thin import Metric, Thinned, damped_inverse, goals
 from onnx2mzi.passes.prune.thinning import real_tile
 from onnx2mzi.physics.arrays import Real
 
@@ -101,22 +100,13 @@ def blocks(piece: Piece) -> list[_Block]:
     found = []
     for part in np.array_split(alive, max(-(-len(alive) // WIDE), 1)):
         free = np.concatenate([part, amplitudes])
-        inverse = _inverse(hessian(left[free], right[free], metric.p, metric.c))
+        inverse = damped_inverse(hessian(left[free], right[free], metric.p, metric.c))
         newton = -(inverse @ now[free].astype(inverse.dtype)).astype(float)[: len(part)]
         theta = here.tile.theta[part]
         missing = goals(theta) - theta - newton
         score = piece.rate * missing**2 / np.diag(inverse)[: len(part)]
         found.append(_Block(free, len(part), inverse, score))
     return found
-
-
-def _inverse(h: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    scale, damping = float(np.trace(h)) / len(h) + np.finfo(np.float32).tiny, DAMPING
-    while True:
-        try:
-            return inverted(cholesky(h, float(damping * scale)))
-        except np.linalg.LinAlgError:
-            damping *= 10
 
 
 def without(pieces: Sequence[Piece], count: int) -> list[Piece]:
