@@ -23,8 +23,9 @@ from onnx2mzi.physics.arrays import Real
 
 Progress = Callable[[int, int], None]
 
-# Matrices drawn at once: MZIs times copies. Eight copies are drawn in the time of one.
+# Matrices drawn at once: MZIs times copies. As many copies as lanes take the time of one.
 _AT_ONCE = 2_400_000
+LANES = 8
 _MOST_AT_ONCE = 32
 LEAST_COPIES = 8
 
@@ -208,7 +209,7 @@ def half_width(values: Real, confidence: float) -> float:
 
 
 def chunk_size(bench: Bench) -> int:
-    """Copies drawn at once; depends on the chip alone, so that results do not."""
+    """Copies drawn at once. Results do not depend on it: each copy is the same in any company."""
     return max(1, min(_MOST_AT_ONCE, _AT_ONCE // max(bench.chip.mzis, 1)))
 
 
@@ -232,7 +233,10 @@ def sampled(
             taken = taken[:done]
             break
     if not _enough(taken, effort):
-        chunks = _chunks(len(taken), effort.copies, chunk_size(bench))
+        # Work for all, in lanes that are full.
+        share = effort.copies // (2 * effort.workers) // LANES * LANES
+        size = min(chunk_size(bench), max(share, LANES))
+        chunks = _chunks(len(taken), effort.copies, size)
         for part in _in_order(bench, how, chunks, effort, executor):
             for score in part:
                 taken.append(score)

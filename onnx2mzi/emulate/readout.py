@@ -47,14 +47,22 @@ def factors(
 
 
 def _gains(light: Complex, ideal: Matrix, *, real: bool) -> Real:
-    """The real factor of every copy with which it is closest to `ideal`."""
-    parts = [(light.real, np.asarray(ideal.real))]
-    if not real:
-        parts.append((light.imag, np.asarray(ideal.imag)))
-    overlap = sum(np.einsum("cij,ij->c", seen, wanted) for seen, wanted in parts)
-    power = np.asarray(sum(np.einsum("cij,cij->c", seen, seen) for seen, _ in parts))
-    found = np.where(power > 0, overlap / np.where(power > 0, power, 1.0), 1.0)
-    return np.asarray(found[:, None, None])
+    """The real factor (C, 1, 1) of every copy with which it is closest to `ideal`.
+
+    One copy after the other: sums over all at once depend on how many there are.
+    """
+
+    def numbers(matrix: Matrix) -> Real:
+        flat = (matrix.real if real else np.asarray(matrix, np.complex128)).ravel()
+        return np.asarray(flat.view(np.float64))
+
+    wanted, found = numbers(ideal), np.ones((len(light), 1, 1))
+    for c, matrix in enumerate(light):
+        seen = numbers(matrix)
+        power = float((seen * seen).sum())
+        if power > 0:
+            found[c] = float((seen * wanted).sum()) / power
+    return found
 
 
 def _readouts(light: Complex, ideal: Real) -> Complex:

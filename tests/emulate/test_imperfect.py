@@ -186,6 +186,19 @@ def test_phase_error_has_the_expected_size(make_program: MakeProgram) -> None:
     assert measured == pytest.approx(expected, rel=0.08)
 
 
+@pytest.mark.parametrize("calibration", list(Calibration))
+@pytest.mark.parametrize("real", [False, True])
+def test_calibration_does_not_depend_on_company(calibration: Calibration, real: bool) -> None:
+    rng = np.random.default_rng(0)
+    for m, n in ((1, 9), (16, 16), (33, 129)):
+        light = rng.normal(size=(24, m, n)) + 1j * rng.normal(size=(24, m, n))
+        ideal = np.asarray(rng.normal(size=(m, n)) + 0j)
+        together = calibrated(light, ideal, calibration, real=real)
+        for c in (0, 7, 23):
+            alone = calibrated(light[[c]], ideal, calibration, real=real)
+            assert np.array_equal(alone[0], together[c]), (m, n)
+
+
 def test_calibration_undoes_what_receivers_can() -> None:
     rng = np.random.default_rng(0)
     ideal = rng.normal(size=(4, 5)) + 1j * rng.normal(size=(4, 5))
