@@ -14,7 +14,7 @@ import numpy as np
 
 from onnx2mzi.emulate.heat_aim import Metric, aim_of
 from onnx2mzi.emulate.heat_layout import HeatLayout, heat_layout, smallest_die
-from onnx2mzi.emulate.heat_task import task_of
+from onnx2mzi.emulate.heat_task import Task, task_of
 from onnx2mzi.emulate.heated import heat_response
 from onnx2mzi.ir import Mesh, MeshTile, Program, Stage
 from onnx2mzi.passes.cancelling import Pushes, cancelling_tile
@@ -75,14 +75,17 @@ class _Heat:
 def cancelled(
     program: Program,
     context: Context,
+    task: Task | None,
     *,
-    objective: Objective,
-    heat: float,
-    rounds: int,
-    width: int,
-    samples: int,
+    objective: Objective = Objective.HEAT,
+    heat: float = 1.0,
+    rounds: int = 3,
+    width: int = 100,
 ) -> Program:
-    """The program with other arms where that is better, by the loss of the uncompensated chip."""
+    """The program with other arms where that is better, by the loss of the uncompensated chip.
+
+    `task` is the network whose answers count, None for every layer's outputs.
+    """
     technology = context.technology
     placed = place_program(program, technology, objective)
     assert placed.placement is not None
@@ -101,7 +104,6 @@ def cancelled(
     die = smallest_die(placed.placement, technology)
     warm = _Heat(layout, _per_rad(placed, may, technology, die))
     iq = technology.detection is Detection.IQ
-    task = task_of(context.network, samples=samples)
     aim = aim_of(placed, layout, task, recalibrated=iq, seed=context.seed)
     error = warm.errors(tiles)
     before, drawn = aim.loss(error), _heat_rad(tiles)
@@ -267,9 +269,9 @@ class Cancel(Pass):
         return cancelled(
             program,
             context,
+            task_of(context.network, samples=self.samples),
             objective=self.objective,
             heat=self.heat,
             rounds=self.rounds,
             width=self.beam,
-            samples=self.samples,
         )
