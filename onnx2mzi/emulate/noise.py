@@ -44,9 +44,9 @@ class NoisyRunner:
     ) -> None:
         self.layers = tuple(layers)
         self.taps, self.without = taps_of(host.model, layers)
-        how = plan(host.inputs, inputs)
-        self._cut = how.single or how.size > 0 or _free(host.inputs, inputs)
-        self._step = max(how.size, 1)
+        how, free = plan(host.inputs, inputs), _free(host.inputs, inputs)
+        self._cut = how.single or how.size > 0 or free
+        self._step = 1 if free else max(how.size, 1)
         self._sizes = self._measured(host, inputs, ideal)
         shape = (None,) if how.single else (None, None)
         specs = [TensorSpec(name, tap.dtype, shape) for tap in self.taps for name in tap.noise]
@@ -62,26 +62,35 @@ class NoisyRunner:
             model=watched_model(host.model, [(spec.name, spec.dtype) for spec in more]),
             outputs=(*host.outputs, *more),
         )
-        samples = _samples(inputs)
-        some = inputs
-        if self._cut and samples > _SCALE_SAMPLES:
-            samples = self._step * max(_SCALE_SAMPLES // self._step, 1)
-            some = {name: array[:samples] for name, array in inputs.items()}
-        found = {**some, **HostRunner(watched).run(ideal, self.layers, some)}
+        runner = HostRunner(watched)
+
+        def seen(samples: int) -> dict[str, np.ndarray]:
+            some = self._part(inputs, 0, samples)
+            found = {**some, **runner.run(ideal, self.layers, some)}
+            return {name: np.asarray(found[name]) for name in tensors}
+
+        least = self._step if self._cut else _samples(inputs)
+        first = seen(least)
+        entries = sum(array.size for array in first.values()) // least
+        samples = min(_SCALE_SAMPLES, _AT_ONCE // max(entries, 1), _samples(inputs))
+        samples = max(samples // least, 1) * least
         sizes = {}
-        for name in tensors:
-            array = np.asarray(found[name])
+        for name, array in (first if samples == least else seen(samples)).items():
             per_sample, left = divmod(array.size, samples)
             scale = float(np.abs(array).max(initial=0.0))
             sizes[name] = _Size(array.size if left else per_sample, scale)
         return sizes
 
+    def _part(self, inputs: Arrays, start: int, count: int) -> dict[str, np.ndarray]:
+        """So many samples from `start` on, or all where inputs cannot be cut."""
+        if not self._cut:
+            return dict(inputs)
+        return {name: array[start : start + count] for name, array in inputs.items()}
+
     def run(self, matrices: Matrices, inputs: Arrays, how: How, copy: int) -> dict[str, np.ndarray]:
         """The model's outputs by name on a copy of the chip, `matrices` being its own."""
         samples = _samples(inputs)
-        entries = sum(
-            self._sizes[x].entries for tap in self.taps for x in (tap.entering, tap.leaving)
-        )
+        entries = sum(self._sizes[name].entries for tap in self.taps for name in tap.tensors)
         size = samples
         if self._cut:
             size = self._step * max(_AT_ONCE // max(entries, 1) // self._step, 1)
@@ -96,11 +105,7 @@ class NoisyRunner:
     def _some(
         self, matrices: Matrices, inputs: Arrays, how: How, copy: int, start: int, count: int
     ) -> dict[str, np.ndarray]:
-        fed = (
-            {name: array[start : start + count] for name, array in inputs.items()}
-            if self._cut
-            else dict(inputs)
-        )
+        fed = self._part(inputs, start, count)
         constant: dict[str, np.ndarray] = {}
         for tap in self.taps:
             laws = self._laws(tap, how)

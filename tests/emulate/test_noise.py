@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnx2mzi.emulate import noise
 from onnx2mzi.emulate.host import HostRunner
 from onnx2mzi.emulate.imperfect import How, Region
 from onnx2mzi.emulate.noise import NoisyRunner
@@ -120,6 +121,13 @@ def test_fixed_batches_have_the_same_noise(first: int) -> None:
     free, (host, layers, _) = gemm(), gemm(first)
     sizes = Imperfections(input_noise=0.01, shot_noise=0.01)
     assert np.allclose(noisy((host, layers, free[2]), sizes), noisy(free, sizes), atol=1e-5)
+
+
+def test_data_in_pieces_have_the_same_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, sizes = many(50), Imperfections(input_noise=0.01, output_noise=0.01)
+    whole = noisy(made, sizes)
+    monkeypatch.setattr(noise, "_AT_ONCE", 64)
+    assert np.allclose(noisy(made, sizes), whole, atol=1e-5)
 
 
 def test_numpy_draws_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
