@@ -32,7 +32,7 @@ from onnx2mzi.pipeline.tracks import Tracks, bump_um, tracks_of
 from onnx2mzi.tech import PadStyle, Technology
 from onnx2mzi.tech.escape import Escape, escape, field_um
 from onnx2mzi.tech.geometry import cells, heated_um
-from onnx2mzi.tech.over import lead_y_um, over_cells
+from onnx2mzi.tech.over import lead_y_um, lift_um, over_cells
 
 NO_PAD = -1
 
@@ -266,7 +266,8 @@ def metal_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> tuple[R
     tracks, count = plan.tracks, len(heaters.bank)
     signal_y = _signal_y_um(heaters, tracks, technology)
     inner = _from_um(heaters, tracks, signal_y, technology)
-    stubs, boxes = _stubs(heaters, tracks, signal_y, technology), []
+    stubs = _stubs(heaters, tracks, signal_y, technology)
+    boxes, under, vias = list[Real](), list[Real](), list[Real]()
     if technology.pads.style is PadStyle.BUMP:
         end = (plan.pads_um[count:, 1] + plan.pads_um[count:, 3]) / 2
         x, width = tracks.x_um[count:], tracks.width_um[count:]
@@ -275,13 +276,25 @@ def metal_um(heaters: Heaters, plan: PadPlan, technology: Technology) -> tuple[R
         boxes.append(_upright(tracks.x_um, tracks.width_um, inner, tracks.to_um))
         pitch = cells(technology).pitch_um
         ends = ((tracks.north, pitch / 2, 1), (tracks.south, pitch / 2 - plan.rows * pitch, -1))
+        lift = lift_um(technology)
         for made, (side, base, sign) in zip(plan.escapes, ends, strict=True):
-            boxes += _escape_boxes(made, tracks.x_um[side], base, sign)
+            x = tracks.x_um[side]
+            half_track = technology.routing.track_um / 2
+            change = base + sign * (lift - half_track)
+            begin = np.where(made.under, change - sign * half_track, base)
+            for wire, box in _escape_boxes(made, x, base, begin, sign):
+                below = made.under[wire]
+                boxes.append(box[~below])
+                under.append(box[below])
+            x, width = x[made.under], made.width_um[made.under]
+            y = np.full(len(x), base)
+            boxes.append(_upright(x, width, y, y + sign * lift))
+            vias.append(np.stack([x, np.full(len(x), change)], 1))
     if not over_cells(technology):
-        return _boxes([stubs, *boxes]), np.zeros((0, 4)), np.zeros((0, 2))
+        return _boxes([stubs, *boxes, *under]), np.zeros((0, 4)), np.zeros((0, 2))
     x = np.concatenate([tracks.x_um[:count], tracks.x_um[tracks.bus]])
-    vias = np.stack([x, np.concatenate([signal_y, heaters.y_um])], 1)
-    return _boxes([stubs]), _boxes(boxes), np.asarray(np.round(vias, 6))
+    vias.append(np.stack([x, np.concatenate([signal_y, heaters.y_um])], 1))
+    return _boxes([stubs, *under]), _boxes(boxes), _boxes(vias)
 
 
 def _boxes(parts: list[Real]) -> Real:
@@ -335,8 +348,11 @@ def _escaped(
     )
 
 
-def _escape_boxes(made: Escape, x: Real, base: float, sign: int) -> list[Real]:
-    """Along the mesh's edge up to every step sideways, the steps, and from there into the pads."""
+def _escape_boxes(
+    made: Escape, x: Real, base: float, begin: Real, sign: int
+) -> list[tuple[Ints, Real]]:
+    """(wires, boxes), from the heights `begin` (W,): up to every step sideways and on to the pads;
+    the steps; into the pads."""
     half, jogs, pad_y = made.width_um / 2, made.jogs, base + sign * made.pad_y_um
     jog_y, wire = base + sign * jogs.y_um, jogs.wire
     # A wire rises before each of its steps and behind the last one.
@@ -345,7 +361,7 @@ def _escape_boxes(made: Escape, x: Real, base: float, sign: int) -> list[Real]:
     order = np.lexsort((low, rising))
     ends = np.append(jog_y, pad_y)[order]
     first = np.append(True, np.diff(rising[order]) > 0)
-    starts = np.where(first, base, np.append(base, ends[:-1]))
+    starts = np.where(first, begin[rising[order]], np.append(base, ends[:-1]))
     width = made.width_um[rising[order]]
     steps = np.stack(
         [
@@ -358,7 +374,11 @@ def _escape_boxes(made: Escape, x: Real, base: float, sign: int) -> list[Real]:
     )
     into = np.stack([made.pad_x_um, pad_y - half, made.pass_x_um + half, pad_y + half], 1)
     beside = made.pass_x_um != made.pad_x_um
-    return [_upright(at[order], width, starts, ends), steps, into[beside]]
+    return [
+        (rising[order], _upright(at[order], width, starts, ends)),
+        (wire, steps),
+        (np.flatnonzero(beside), into[beside]),
+    ]
 
 
 # ---- bumps --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Wires of one side of a mesh to rows of pads, in one metal: nothing crosses.
+"""Wires of one side of a mesh to rows of pads: in one metal nothing crosses.
 
 Wires leave the mesh straight (north is +y; a southern side is mirrored by the caller), sorted by
 x. In a channel they move sideways (see `tech.river`), then each enters a pad. Pads form
@@ -10,20 +10,23 @@ nearest pad, the others pass that pad on its right, in order::
         [pad 0]   | |          and clusters keep the order of the wires
            |      | |
 
-Clusters lie a pitch apart, or further where more wires pass than fit between pads.
+Clusters lie a pitch apart, or further where more wires pass than fit between pads. With two
+metals some wires go on in the first one, and are in the way of their own metal's alone (`Under`).
 A ground wire is wide, so it always enters a nearest pad, straight where there is room: it carries
 the currents of many heaters. One that is wider than a pad takes several places, joined to one pad.
 Lengths in um, arrays over W wires.
 """
 
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.tech.buses import allowed_drop_mv
-from onnx2mzi.tech.river import Jogs, channel_um, no_jogs, river
+from onnx2mzi.tech.over import lift_um, over_cells
+from onnx2mzi.tech.river import Jogs, channel_um, no_jogs, river, together
 from onnx2mzi.tech.technology import Technology
 
 Ints = npt.NDArray[np.int64]
@@ -40,17 +43,28 @@ LOAD, LOADED = 0.95, 20.0
 SAME_UM = 1e-6
 
 
+class Under(Enum):
+    """Which wires beyond the mesh are of the first of two metals."""
+
+    NONE = 0
+    ODD = 1
+    """Those in odd rows of pads, each beside the pads at one place with the next row's."""
+    SIGNALS = 2
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Escape:
     """The wires of one side, all heights from where they leave the mesh.
 
-    `width_um` is how wide each wire is, `jogs` how it moves sideways, `pass_x_um` where it runs
-    behind them, shape (W,); `pad_x_um`, `pad_y_um` the pads' centres and `pad_um` their widths;
-    `length_um` (W,) is that of the wires up to the pads' edges, `height_um` the height of all of
-    it, with a metal space behind the last pad.
+    `width_um` is how wide each wire is, `under` whether it is of the first of two metals, `jogs`
+    how it moves sideways, `pass_x_um` where it runs behind them, shape (W,); `pad_x_um`,
+    `pad_y_um` the pads' centres and `pad_um` their widths; `length_um` (W,) is that of the wires
+    up to the pads' edges, `height_um` the height of all of it, with a metal space behind the last
+    pad.
     """
 
     width_um: Real
+    under: Bools
     jogs: Jogs
     pass_x_um: Real
     pad_x_um: Real
@@ -84,23 +98,37 @@ def places(technology: Technology, width_um: Real) -> Ints:
 
 def field_um(technology: Technology, wide: Bools) -> float:
     """The least width of the pads of a side, none of them joined."""
-    most, none = technology.pads.max_rows, np.zeros(len(wide))
-    return min(_field_um(technology, none, wide, rows) for rows in range(1, most + 1))
+    none = np.zeros(len(wide))
+    return min(
+        _field_um(technology, none, wide, rows, under)
+        for under in _choices(technology)
+        for rows in range(1, technology.pads.max_rows + 1)
+    )
 
 
-def _field_um(technology: Technology, width_um: Real, wide: Bools, rows: int) -> float:
+def _choices(technology: Technology) -> tuple[Under, ...]:
+    return tuple(Under) if over_cells(technology) else (Under.NONE,)
+
+
+def _field_um(
+    technology: Technology, width_um: Real, wide: Bools, rows: int, under: Under
+) -> float:
     if len(wide) == 0:
         return 0.0
-    return float(_cluster_um(technology, width_um, wide, rows).sum()) + (
+    return float(_cluster_um(technology, width_um, wide, rows, under).sum()) + (
         technology.rules.metal_space_um
     )
 
 
-def _cluster_um(technology: Technology, width_um: Real, wide: Bools, rows: int) -> Real:
+def _cluster_um(
+    technology: Technology, width_um: Real, wide: Bools, rows: int, under: Under
+) -> Real:
     """From the left edge of every cluster to that of the next."""
     pads, space = technology.pads, technology.rules.metal_space_um
     cluster, row = clusters(wide, rows)
     passing = np.bincount(cluster) - 1
+    if under is Under.ODD:
+        passing = (passing + 1) // 2
     beside = passing * (technology.routing.track_um + space)
     joined = (places(technology, width_um)[row == 0] - 1) * pads.pitch_um
     wide_um = joined + np.maximum(pads.pitch_um, pads.size_um + space + beside)
@@ -124,7 +152,8 @@ def escape(
     wires, as make the side lowest, where the grounds neither rise nor carry too much. The bounds
     must be `field_um` apart.
     """
-    pads, bounds = technology.pads, (left_um, right_um)
+    pads, space = technology.pads, technology.rules.metal_space_um
+    bounds = left_um, right_um
     limit_mv = RISE * allowed_drop_mv(technology)
 
     def cost(made: Escape) -> float:
@@ -144,16 +173,20 @@ def escape(
     options = {widths.tobytes(): widths for widths in (narrow, width_um, few, two)}
     best = min(
         (
-            _routed(technology, x_um, widths, wide, rows, bounds, pull)
+            _routed(technology, x_um, widths, wide, rows, bounds, pull, under)
             for widths in options.values()
+            for under in _choices(technology)
             for pull in PULLS
             for rows in range(1, pads.max_rows + 1)
-            if _field_um(technology, widths, wide, rows) <= right_um - left_um + SAME_UM
+            if _field_um(technology, widths, wide, rows, under) <= right_um - left_um + SAME_UM
         ),
         key=cost,
     )
-    space = technology.rules.metal_space_um
-    return replace(best, jogs=river(x_um, best.pass_x_um, best.width_um, space))
+    made = [
+        (here, river(x_um[here], best.pass_x_um[here], best.width_um[here], space))
+        for here in _metals(best.under)
+    ]
+    return replace(best, jogs=together(made, len(x_um), _lift_um(technology, best.under)))
 
 
 def _routed(
@@ -164,12 +197,13 @@ def _routed(
     rows: int,
     bounds_um: tuple[float, float],
     pull: tuple[float, int, bool],
+    under: Under,
 ) -> Escape:
     """All of it but the jogs."""
     pads, space = technology.pads, technology.rules.metal_space_um
     if len(x_um) == 0:
         none = np.zeros(0)
-        return Escape(none, no_jogs(0), none, none, none, none, none, 0.0)
+        return Escape(none, none > 0, no_jogs(0), none, none, none, none, none, 0.0)
     cluster, row = clusters(wide, rows)
     step = technology.routing.track_um + space
     beside = pads.size_um / 2 + space + technology.routing.track_um / 2
@@ -178,13 +212,14 @@ def _routed(
     # Positions in a cluster count from its first place; a signal's pads lie at the last one.
     further = (taken - 1)[cluster] * pads.pitch_um
     centre_of = np.where(row == 0, further / 2, further)
-    offset = centre_of + np.where(row == 0, 0.0, beside + (row - 1) * step)
+    track = (row - 1) // 2 if under is Under.ODD else row - 1
+    offset = centre_of + np.where(row == 0, 0.0, beside + track * step)
     ground, power, alike = pull
     weight = np.where(wide, ground * (width_um / pads.size_um) ** power, 1.0)
     heavy = np.bincount(cluster, weights=weight).astype(np.float64)
     wanted = np.bincount(cluster, weights=weight * (x_um - offset)) / heavy
     # The first pad and the wires beside the last one lie inside the bounds.
-    run = _cluster_um(technology, width_um, wide, rows)
+    run = _cluster_um(technology, width_um, wide, rows, under)
     low = bounds_um[0] + space + pads.size_um / 2
     high = bounds_um[1] + pads.size_um / 2 - float(run.sum())
     slack = np.cumsum(run) - run
@@ -194,15 +229,27 @@ def _routed(
     first_x = np.round(np.round(free / grid) * grid + slack, 6)[cluster]
     pad_x, pass_x = np.round(first_x + centre_of, 6), np.round(first_x + offset, 6)
     width = np.minimum(width_um, pad_um)
-    channel = channel_um(x_um, pass_x, width, space)
+    below = {Under.NONE: row < 0, Under.ODD: row % 2 == 1, Under.SIGNALS: ~wide}[under]
+    channel = _lift_um(technology, below) + max(
+        channel_um(x_um[here], pass_x[here], width[here], space) for here in _metals(below)
+    )
     channel = float(np.round(np.ceil(channel / grid) * grid, 6))
     pad_y = np.round(channel + space + pads.size_um / 2 + row * pads.pitch_um, 6)
     height = float(pad_y.max()) + pads.size_um / 2 + space
     sideways = np.abs(pass_x - x_um) + pass_x - pad_x
     length = pad_y + sideways - pads.size_um / 2
     return Escape(
-        width, no_jogs(len(width)), pass_x, pad_x, pad_y, pad_um, length, round(height, 6)
+        width, below, no_jogs(len(width)), pass_x, pad_x, pad_y, pad_um, length, round(height, 6)
     )
+
+
+def _lift_um(technology: Technology, under: Bools) -> float:
+    return lift_um(technology) if under.any() else 0.0
+
+
+def _metals(under: Bools) -> tuple[Ints, Ints]:
+    """The wires of either metal."""
+    return np.flatnonzero(~under), np.flatnonzero(under)
 
 
 def _ascending(wanted_um: Real, weight: Real | None) -> Real:

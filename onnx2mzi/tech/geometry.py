@@ -93,7 +93,9 @@ def row_pitch_um(technology: Technology) -> float:
     bodies = max(coupler.body_width_um, guide.width_um) + rules.guide_gap_um
     if over_cells(technology):
         lead = lead_y_um(technology) + technology.routing.track_um / 2
-        contacts = max(contacts, 2 * (lead + heater.contact_width_um / 2 + rules.metal_space_um))
+        beside = 2 * (lead + heater.contact_width_um / 2 + rules.metal_space_um)
+        # Leads above attenuators' upper arms stay within the mesh.
+        contacts = max(contacts, beside, 4 * lead)
     arms_um = 2 * (guide.width_um + rules.guide_gap_um) + 2 * coupler.port_gap_um
     wanted = max(heater.min_pitch_um, contacts, crossing, bodies, arms_um)
     return on_grid(wanted, 4 * technology.grid_um)

@@ -41,6 +41,14 @@ def tracks_over(technology: Technology, section_um: float) -> int:
     return max(0, floor(room / (track + space) + 1e-9))
 
 
+def lift_um(technology: Technology) -> float:
+    """Height beyond the mesh in which wires change from the second metal to the first: a space
+    from the highest lead to a via."""
+    if not over_cells(technology):
+        return 0.0
+    return technology.routing.track_um + technology.rules.metal_space_um
+
+
 def vias_in_row(technology: Technology) -> int:
     """Vias side by side within the width of a track."""
     rules, track = technology.rules, technology.routing.track_um

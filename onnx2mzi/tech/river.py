@@ -141,3 +141,18 @@ def _steps(way: _Way, highest_um: float) -> tuple[Ints, Real, Real, Real]:
         np.concatenate([way.from_um[straight], start[there]]),
         np.concatenate([way.to_um[straight], end[there]]),
     )
+
+
+def together(parts: list[tuple[Ints, Jogs]], count: int, lift_um: float) -> Jogs:
+    """The steps of groups of wires as those of all `count` wires, `lift_um` further up; a group is
+    (its wires' numbers, its steps)."""
+    wire = np.concatenate([wires[made.wire] for wires, made in parts])
+    order = np.argsort(wire, kind="stable")
+    y, start, end = (
+        np.concatenate([getattr(made, name) for _, made in parts])[order]
+        for name in ("y_um", "from_um", "to_um")
+    )
+    top = np.zeros(count)
+    for wires, made in parts:
+        top[wires] = np.where(made.top_um > 0, made.top_um + lift_um, 0.0)
+    return Jogs(wire[order], np.round(y + lift_um, 6), start, end, np.round(top, 6))

@@ -74,7 +74,8 @@ def test_signals_run_over_heaters_and_one_metal_has_no_vias(chip: tuple[Program,
     program, design = chip
     wiring = wired(program, TECHNOLOGY)
     heaters = len(wiring.heaters.bank)
-    assert len(wiring.vias_um) == len(wiring.boxes_um) == 2 * heaters > 0
+    assert len(wiring.vias_um) >= 2 * heaters > 0
+    assert len(wiring.boxes_um) >= 2 * heaters
     start = wiring.heaters.bank_x_um[wiring.heaters.bank]
     within = wiring.vias_um[:heaters, 0] - start
     assert (within > 0).all()

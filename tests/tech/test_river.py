@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.tech import load_technology
 from onnx2mzi.tech.escape import escape, field_um
+from onnx2mzi.tech.over import lift_um, over_cells
 from onnx2mzi.tech.river import Jogs, channel_um, river
 
 SPACE_UM = 8.0
@@ -115,6 +116,8 @@ def test_pads_and_their_wires_keep_their_distance(name: str, data: st.DataObject
     field = field_um(technology, wide)
     right = max(float(x[-1]) + 50.0, field) + data.draw(st.sampled_from([0.0, 0.001, 7.777]))
     made = escape(technology, x, width, wide * 10.0, wide, left_um=0.0, right_um=right)
+    lift = lift_um(technology) if made.under.any() else 0.0
+    assert over_cells(technology) or not made.under.any()
     half, size = made.width_um / 2, technology.pads.size_um
     pads = np.stack([made.pad_x_um, made.pad_y_um, made.pad_x_um, made.pad_y_um], 1)
     pads += np.stack([-made.pad_um, [-size] * len(x), made.pad_um, [size] * len(x)], 1) / 2
@@ -125,7 +128,12 @@ def test_pads_and_their_wires_keep_their_distance(name: str, data: st.DataObject
         y = made.pad_y_um[k]
         into = [made.pad_x_um[k], y - half[k], made.pass_x_um[k] + half[k], y + half[k]]
         drawn[k] = np.concatenate([boxes, [into, pads[k]]])
+        # In the other metal a wire that changes goes on beside the mesh.
+        assert made.jogs.y_um[made.jogs.wire == k].min(initial=1e9) >= lift + half[k] + space - 1e-6
         assert drawn[k][:, 3].max() <= made.height_um - space + 1e-6
-    for k in range(len(drawn) - 1):
-        for other in drawn[k + 1 :]:
-            assert gaps_um(drawn[k], other).min() >= space - 1e-6
+    for k in range(len(drawn)):
+        for m in range(k):
+            # Pads are of both metals.
+            apart = drawn[m] if made.under[k] == made.under[m] else pads[m : m + 1]
+            assert gaps_um(drawn[k], apart).min() >= space - 1e-6
+            assert gaps_um(pads[k : k + 1], drawn[m]).min() >= space - 1e-6
