@@ -42,11 +42,13 @@ Progress = Callable[[str, int, int], None]
 class Goal:
     """When a search is done: the `limit` that the network must keep on data kept back, or, if
     `most_phases` is given, as near to the original as that many phases allow. No more than
-    `most_tiles` tiles are thinned one by one; 0 leaves it at ports and rank."""
+    `most_tiles` tiles are thinned one by one; 0 leaves it at ports and rank. Heaters err by
+    `noise_rad`."""
 
     limit: float
     most_phases: float | None = None
     most_tiles: int = 0
+    noise_rad: float = 0.0
 
 
 def acceptable(network: Network, limit: float) -> Callable[[Mapping[str, Matrix]], bool]:
@@ -215,7 +217,12 @@ class Search:
             middle = (low + high) / 2
             found = [
                 thinned_layer(
-                    layer.weight, parts, layer.moment, price=weight * 10**middle, done=tick
+                    layer.weight,
+                    parts,
+                    layer.moment,
+                    price=weight * 10**middle,
+                    noise_rad=self.goal.noise_rad,
+                    done=tick,
                 )
                 for layer, parts, weight in zip(self.layers, whole, weights, strict=True)
             ]
@@ -243,6 +250,7 @@ class Search:
             ],
             most=most or 0.0,
             good=lambda found: most is not None or accepted(self.products(found)),
+            noise_rad=self.goal.noise_rad,
             tell=lambda done, total: self.progress("prune: single phases", done, total),
         )
 

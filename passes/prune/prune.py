@@ -45,6 +45,8 @@ from onnx2mzi.pipeline.census import layer_census, reference_phases, tile_shapes
 
 # Bisections of the share that a baseline removes: a resolution of 1/1024.
 HALVINGS = 10
+# Methods whose choice of heaters does not depend on noise.
+DEAF = ("ports", "truncate", "magnitude")
 
 Grids = tuple[TileGrid, ...]
 
@@ -224,7 +226,8 @@ class Prune(Pass):
 
     noise: float = option(
         0.0,
-        "training: every step sees another chip, couplers and heaters off by this",
+        "heaters are off by this: counts in what is removed; methods that train see another chip "
+        "at every step, its couplers off as well",
         unit="rad",
         low=0.0,
     )
@@ -279,11 +282,12 @@ class Prune(Pass):
         rules = drawing_rules(context)
         if context.network is not None:
             context.log(f"prune: {self.method}, {judged_by(context.network, self)}")
-        if self.noise > 0 and self.method not in (*METHODS, "search"):
+        blind = self.method == "obs" and context.network is None
+        if self.noise > 0 and (blind or self.method in DEAF):
             raise UsageError(
-                f"method={self.method} does not train, and only training sees noise",
+                f"method={self.method} knows no noise{' without data' if blind else ''}",
                 where="prune{noise=...}",
-                hint="take method=soft-l1, or finetune{phase_noise=... split_noise=...} behind",
+                hint="give --data FILE.npz" if blind else "take method=obs, or one that trains",
             )
         if self.method == "search":
             return searched(program, context, self._recipe(program, context))
@@ -308,6 +312,7 @@ class Prune(Pass):
             limit=self.max_drop,
             most_phases=(1 - self.target) * reference if self.target else None,
             most_tiles=self.most_tiles if self.method == "obs" else 0,
+            noise_rad=self.noise,
         )
         found = fit(
             context.network,

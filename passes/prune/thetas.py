@@ -84,6 +84,13 @@ def gradient(left: Real, right: Real, weighted: Real) -> Real:
     return np.asarray(((left @ weighted) * right).sum((1, 2)))
 
 
+def felt(left: Real, right: Real, p: Real, c: Real) -> Real:
+    """The diagonal of `hessian`: squared error by a rad of each parameter alone."""
+    a = (left @ p) @ left.transpose(0, 2, 1)
+    b = (right @ c) @ right.transpose(0, 2, 1)
+    return np.asarray((a * b).sum((1, 2)))
+
+
 def hessian(left: npt.NDArray[Any], right: npt.NDArray[Any], p: Real, c: Real) -> npt.NDArray[Any]:
     """Gauss-Newton matrix of tr(P D C D^T) / 2: H_pq = tr(P dW_p C dW_q^T), lower triangle.
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy.linalg import LinAlgError
 
 from onnx2mzi.passes.prune.symmetric import cholesky, inverted, solved
-from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
+from onnx2mzi.passes.prune.thetas import RealTile, felt, gradient, hessian, slopes
 from onnx2mzi.physics.arrays import Real
 
 Mask = npt.NDArray[np.bool_]
@@ -54,11 +54,15 @@ class Thinned:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Metric:
-    """What an error D = W - target of a tile costs: tr(P D C D^T), P (m, m) and C (n, n)."""
+    """What an error D = W - target of a tile costs: tr(P D C D^T), P (m, m) and C (n, n).
+
+    Heaters that are left err by `noise_rad`: one that goes takes that error with it.
+    """
 
     target: Real
     p: Real
     c: Real
+    noise_rad: float = 0.0
 
     def weighted(self, matrix: Real) -> Real:
         """P (matrix - target) C."""
@@ -117,6 +121,9 @@ def _without_block(here: Thinned, metric: Metric) -> Thinned:
     goal = goals(now)
     missing = goal - now - newton[:count]
     score = missing**2 / np.diag(inverse)[:count]
+    if metric.noise_rad > 0:
+        left, right = (part[free[:count]] for part in slopes(here.tile))
+        score -= metric.noise_rad**2 * felt(left, right, metric.p, metric.c)
     block = np.argsort(score, kind="stable")[: max(1, int(count * BLOCK))]
     rows = inverse[block]
     square = rows[:, block].astype(float)

@@ -63,13 +63,15 @@ def thinned_layer(
     moment: Matrix,
     *,
     price: float,
+    noise_rad: float = 0.0,
     done: Callable[[], None] = lambda: None,
 ) -> tuple[Sheet, ...]:
     """The sheets of one layer, thinned; complex ones as they are.
 
     `price` is how many phases an error is worth that moves the layer's outputs by all their
     power. The metric on a sheet's right is the moment of the light that reaches it, on its left
-    what the sheets behind it make of an error. `done` is called behind every tile.
+    what the sheets behind it make of an error. Heaters that are left err by `noise_rad`. `done`
+    is called behind every tile.
     """
     if np.iscomplexobj(weight) or np.iscomplexobj(moment):
         return tuple(sheets)
@@ -77,12 +79,18 @@ def thinned_layer(
     found: list[Sheet] = []
     for at, sheet in enumerate(sheets):
         p, c = metrics(weight, [*found, *sheets[at:]], moment)[at]
-        found.append(thinned_sheet(sheet, p, c, rate, done))
+        found.append(thinned_sheet(sheet, p, c, rate, done, noise_rad=noise_rad))
     return tuple(found)
 
 
 def thinned_sheet(
-    sheet: Sheet, p: Real, c: Real, rate: float, done: Callable[[], None] = lambda: None
+    sheet: Sheet,
+    p: Real,
+    c: Real,
+    rate: float,
+    done: Callable[[], None] = lambda: None,
+    *,
+    noise_rad: float = 0.0,
 ) -> Sheet:
     """The sheet with thinned tiles. Errors of tiles in a row of the grid simply add up.
 
@@ -105,7 +113,8 @@ def thinned_sheet(
                 own = own - cross.T @ says
                 ends = np.cumsum([len(tiles[j].inputs) for j in others])[:-1]
                 told = dict(zip(others, np.split(says, ends), strict=True))
-            metric = Metric(targets[i], p[np.ix_(tile.outputs, tile.outputs)], (own + own.T) / 2)
+            here = p[np.ix_(tile.outputs, tile.outputs)]
+            metric = Metric(targets[i], here, (own + own.T) / 2, noise_rad)
             start = real_tile(tile)
             if start is not None:
                 thin = _priced(start, metric, rate, changed=targets[i] is not whole[i])

@@ -18,7 +18,7 @@ from onnx2mzi.kernels import build, vjp
 from onnx2mzi.passes.drawing import BalancedTile
 from onnx2mzi.passes.prune.settle import settled_tile
 from onnx2mzi.passes.prune.split import Sheet, sheets_phases
-from onnx2mzi.passes.prune.thetas import RealTile, hessian, slopes
+from onnx2mzi.passes.prune.thetas import RealTile, felt, hessian, slopes
 from onnx2mzi.passes.prune.thin import Metric, Thinned, damped_inverse, goals
 from onnx2mzi.passes.prune.thinning import real_tile
 from onnx2mzi.physics.arrays import Real
@@ -104,8 +104,10 @@ def blocks(piece: Piece) -> list[_Block]:
         newton = -(inverse @ now[free].astype(inverse.dtype)).astype(float)[: len(part)]
         theta = here.tile.theta[part]
         missing = goals(theta) - theta - newton
-        score = piece.rate * missing**2 / np.diag(inverse)[: len(part)]
-        found.append(_Block(free, len(part), inverse, score))
+        score = missing**2 / np.diag(inverse)[: len(part)]
+        if metric.noise_rad > 0:
+            score -= metric.noise_rad**2 * felt(left[part], right[part], metric.p, metric.c)
+        found.append(_Block(free, len(part), inverse, piece.rate * score))
     return found
 
 
@@ -187,20 +189,21 @@ def thinned_together(
     *,
     most: float,
     good: Callable[[Layers], bool],
+    noise_rad: float = 0.0,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Layers:
     """The sheets of all layers with ever fewer phases, until no more than `most` are left or
     they are not `good` twice in sequence; the last good ones, or as many as `most` ones.
 
     `metrics` are (P, C) of every sheet, on its outputs and inputs, `rates` what an error of each
-    layer is worth. Complex tiles stay.
+    layer is worth; heaters that are left err by `noise_rad`. Complex tiles stay.
     """
     here = [
         _Place(i, j, k, piece)
         for i, (layer, pairs) in enumerate(zip(layers, metrics, strict=True))
         for j, (sheet, (p, c)) in enumerate(zip(layer, pairs, strict=True))
         for k, tile in enumerate(sheet.tiles)
-        if (piece := _piece(tile, p, c, rates[i])) is not None
+        if (piece := _piece(tile, p, c, rates[i], noise_rad)) is not None
     ]
     best = found = [tuple(layer) for layer in layers]
     begin, failed = sheets_phases(found), 0
@@ -218,12 +221,13 @@ def thinned_together(
     return best
 
 
-def _piece(tile: BalancedTile, p: Real, c: Real, rate: float) -> Piece | None:
+def _piece(tile: BalancedTile, p: Real, c: Real, rate: float, noise_rad: float) -> Piece | None:
     start = real_tile(tile)
     if start is None:
         return None
     own = c[np.ix_(tile.inputs, tile.inputs)]
-    metric = Metric(start.matrix, p[np.ix_(tile.outputs, tile.outputs)], (own + own.T) / 2)
+    p = p[np.ix_(tile.outputs, tile.outputs)]
+    metric = Metric(start.matrix, p, (own + own.T) / 2, noise_rad)
     return Piece(Thinned(start, start.theta != 0.0, 0.0), metric, rate)
 
 

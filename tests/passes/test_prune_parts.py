@@ -1,5 +1,6 @@
 """The algorithms behind `prune`, each against its definition."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -25,7 +26,7 @@ from onnx2mzi.passes.prune.moments import energy, moment, restricted
 from onnx2mzi.passes.prune.neighbours import grouped
 from onnx2mzi.passes.prune.settle import settled_tile, without_bars, without_full_turns
 from onnx2mzi.passes.prune.split import gauged, sheets, sheets_phases
-from onnx2mzi.passes.prune.thetas import RealTile, gradient, hessian, slopes
+from onnx2mzi.passes.prune.thetas import RealTile, felt, gradient, hessian, slopes
 from onnx2mzi.passes.prune.thin import Metric, settled, thinned
 from onnx2mzi.passes.prune.thinning import product, shortened, thinned_layer
 from onnx2mzi.passes.prune.weights import nearest
@@ -170,6 +171,7 @@ def test_gradient_and_hessian_are_those_of_the_error(rng: np.random.Generator) -
     jacobian = np.einsum("kam,kan->kmn", left, right)
     expected = np.einsum("kmn,ml,lbp,np->kb", jacobian, metric.p, jacobian.swapaxes(0, 1), c)
     assert np.allclose(np.tril(hessian(left, right, metric.p, c)), np.tril(expected))
+    assert np.allclose(felt(left, right, metric.p, c), np.diag(expected))
     slope = gradient(left, right, metric.weighted(tile.matrix))
     assert np.allclose(slope, np.einsum("kmn,mn->k", jacobian, metric.weighted(tile.matrix)))
 
@@ -185,6 +187,19 @@ def test_thinned_tiles_are_what_they_say(rng: np.random.Generator) -> None:
         assert way.error == pytest.approx(metric.error(way.tile.matrix))
     counts = [way.phases for way in path]
     assert counts == sorted(counts, reverse=True)
+
+
+def test_under_noise_heaters_that_are_felt_more_go(rng: np.random.Generator) -> None:
+    w, c = rng.standard_normal((8, 9)), moment(inputs_of(9, rng)).real
+    metric, start = Metric(w, np.eye(8), c), real_tile_of(w, 8)
+    left, right = slopes(start)
+    weight = felt(left, right, metric.p, c)[: len(start.theta)]
+    rate = 200 / energy(w, c).sum()
+    quiet, noisy = (
+        thinned(start, replace(metric, noise_rad=noise), rate=rate)[1] for noise in (0.0, 0.3)
+    )
+    assert np.count_nonzero(quiet.alive) == np.count_nonzero(noisy.alive)
+    assert weight[noisy.alive].sum() < 0.98 * weight[quiet.alive].sum()
 
 
 def test_surgery_beats_magnitude(rng: np.random.Generator) -> None:

@@ -91,11 +91,13 @@ def test_training_under_noise_is_another_and_the_same_again(
         assert np.linalg.norm(noisy[name] - matrix) > 1e-2 * np.linalg.norm(matrix)
 
 
-@pytest.mark.parametrize("method", ["obs", "truncate"])
-def test_noise_is_for_methods_that_train(method: str, problem: tuple[Program, Network]) -> None:
+@pytest.mark.parametrize("method", ["ports", "truncate"])
+def test_noise_is_not_for_all_methods(method: str, problem: tuple[Program, Network]) -> None:
     program, network = problem
-    with pytest.raises(UsageError, match="does not train"):
+    with pytest.raises(UsageError, match=f"{method} knows no noise"):
         Prune(method=method, noise=0.02).run(program, context(network=network))
+    with pytest.raises(UsageError, match="no noise without data"):
+        Prune(noise=0.02).run(program, context())
 
 
 def test_a_budget_is_kept_on_what_was_kept_back(problem: tuple[Program, Network]) -> None:

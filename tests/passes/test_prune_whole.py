@@ -7,7 +7,7 @@ from onnx2mzi.passes.prune import whole
 from onnx2mzi.passes.prune.bounded import nearest_thinned
 from onnx2mzi.passes.prune.moments import energy, moment
 from onnx2mzi.passes.prune.split import sheets, sheets_phases
-from onnx2mzi.passes.prune.thetas import gradient, slopes
+from onnx2mzi.passes.prune.thetas import felt, gradient, slopes
 from onnx2mzi.passes.prune.thin import Metric
 from onnx2mzi.passes.prune.thinning import metrics, product, real_tile, sheet_matrix
 from onnx2mzi.passes.prune.whole import Layers, pays, slope, thinned_together
@@ -31,7 +31,9 @@ def inputs(n: int) -> Real:
     return rng.standard_normal((n, n)) @ rng.standard_normal((n, 100))
 
 
-def thinner(w: list[Real], c: list[Real], most: float, ports: int = 16) -> Layers:
+def thinner(
+    w: list[Real], c: list[Real], most: float, ports: int = 16, noise_rad: float = 0.0
+) -> Layers:
     layers = [sheets(x, rank=min(x.shape), ports=ports) for x in w]
     return thinned_together(
         layers,
@@ -39,6 +41,7 @@ def thinner(w: list[Real], c: list[Real], most: float, ports: int = 16) -> Layer
         [1 / float(energy(x, moments).sum()) for x, moments in zip(w, c, strict=True)],
         most=most,
         good=lambda found: True,
+        noise_rad=noise_rad,
     )
 
 
@@ -82,6 +85,21 @@ def test_blocks_lose_little_to_one_matrix(monkeypatch: pytest.MonkeyPatch) -> No
     one = lost(w[0], thinner(w, c, most), c[0], 0)
     assert one < 0.02
     assert blocks < 3 * one + 1e-3
+
+
+@pytest.mark.usefixtures("small")
+def test_under_noise_less_of_it_is_left() -> None:
+    w, c = [weight(10, 14, 2)], [moment(inputs(14)).real]
+    most = 0.7 * sheets_phases([sheets(w[0], rank=10, ports=16)])
+    left = []
+    for noise_rad in (0.0, 0.5):
+        (layer,) = thinner(w, c, most, noise_rad=noise_rad)
+        tile = real_tile(layer[0].tiles[0])
+        assert tile is not None
+        own = c[0][np.ix_(layer[0].tiles[0].inputs, layer[0].tiles[0].inputs)]
+        there = felt(*slopes(tile), np.eye(10), own)[: len(tile.theta)]
+        left.append(float(there[tile.theta != 0.0].sum()))
+    assert left[1] < 0.95 * left[0]
 
 
 @pytest.mark.usefixtures("small")
