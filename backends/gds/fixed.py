@@ -33,16 +33,36 @@ def foreign_cells(technology: Technology) -> dict[str, gdstk.Cell]:
             continue
         read.add(fixed.data)
         cells = whole(fixed.data)
+        for cell in cells.values():
+            cell.filter(ours, True, polygons=True, paths=True, labels=True)
         for name in sorted(cells.keys() & found.keys()):
+            if _content(cells[name]) == _content(found[name]):
+                continue
             raise UsageError(
                 f"the fixed cell of [{section}] has a cell '{name}', and so has another",
                 where=f"technology {technology.name}",
                 hint="rename one of them in its GDS file",
             )
         for cell in cells.values():
-            cell.filter(ours, True, polygons=True, paths=True, labels=True)
-        found |= cells
+            for one in cell.references:
+                one.cell = found.get(one.cell_name, one.cell)
+        found = cells | found
     return found
+
+
+def _content(cell: gdstk.Cell) -> list[str]:
+    """What is in a cell, in words; cells below it by their names."""
+    shapes = [
+        f"{polygon.layer} {polygon.datatype} {np.round(polygon.points, 6).tolist()}"
+        for polygon in cell.get_polygons(depth=0)
+    ]
+    texts = [f"{label.text} {label.origin} {label.layer}" for label in cell.labels]
+    placed_there = [
+        f"{one.cell_name} {one.origin} {one.rotation} {one.magnification} {one.x_reflection} "
+        f"{one.repetition.get_offsets().tolist() if one.repetition.size else ''}"
+        for one in cell.references
+    ]
+    return sorted(shapes + texts + placed_there)
 
 
 def placed(
@@ -89,13 +109,14 @@ def strip_fixed(
     """Leave of the fixed cells among `cells` what the mask has of them; returns the names of
     these, and of those below them that go."""
     by_name = {cell.name: cell for cell in cells}
+    every = kept.union(*(fixed.layers for fixed in technology.fixed_cells.values()))
     done: set[str] = set()
     boxed: set[str] = set()
     for fixed in technology.fixed_cells.values():
         cell = by_name.get(fixed.cell)
         if cell is None or fixed.cell in done:
             continue
-        below = [other for other in cell.dependencies(True) if isinstance(other, gdstk.Cell)]
+        below = [by_name[other.name] for other in cell.dependencies(True)]
         done |= {cell.name, *(other.name for other in below)}
         if fixed.mask is CellMask.BOX:
             assert fixed.box is not None
@@ -106,7 +127,8 @@ def strip_fixed(
             cell.add(gdstk.rectangle((x0, y0), (x1, y1), layer=layer, datatype=datatype))
             continue
         for other in (cell, *below):
-            layers = kept | set(fixed.layers)
-            other.filter(layers, False, polygons=True, paths=True, labels=False)
+            other.filter(every, False, polygons=True, paths=True, labels=False)
             other.remove(*other.labels)
-    return done, boxed
+    # What another cell needs as well stays.
+    there = [cell for cell in by_name.values() if cell.name not in boxed]
+    return done, boxed - {other.name for cell in there for other in cell.dependencies(True)}

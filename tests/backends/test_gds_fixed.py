@@ -269,6 +269,32 @@ def test_a_cell_with_shapes_may_be_a_box_on_the_mask(fab: Path) -> None:
     assert BLACK in layers_of(fab / "mask.gds")
 
 
+def test_two_cells_may_share_one_below_them(fab: Path) -> None:
+    library = gdstk.read_gds(fab / "fab.gds")
+    cells_of = {cell.name: cell for cell in library.cells}
+    mark = gdstk.Cell("FAB_MARK")
+    mark.add(box(-0.1, -0.1, 0.1, 0.1, SLAB))
+    library.add(mark)
+    for name, x, y in (("FAB_MMI", 0, 4.5), ("FAB_PAD", 40, 40)):
+        holder = cells_of[name]
+        assert isinstance(holder, gdstk.Cell)
+        holder.add(gdstk.Reference(mark, (x, y)))
+    library.write_gds(fab / "fab.gds")
+    named = "\nlayers = [[5, 0]]"
+    black = f'{named}\nmask = "box"\nbox = [998, 0]'
+    for pads, coupler in ((PADS, COUPLER + black), (PADS + black, COUPLER + named)):
+        sections = {"coupler": coupler, "pads": pads}
+        technology = load_technology(technology_file(fab, "cornerstone_si220", sections))
+        written(technology, fab)
+        made = gdstk.read_gds(fab / "mask.gds")
+        assert [cell.name for cell in made.cells].count("FAB_MARK") == 1
+        assert len(made.top_level()) == 1
+        assert SLAB in layers_of(fab / "mask.gds")
+    both = {"coupler": COUPLER + black, "pads": PADS + black}
+    written(load_technology(technology_file(fab, "cornerstone_si220", both)), fab)
+    assert "FAB_MARK" not in names_of(fab / "mask.gds")
+
+
 def gone(layout: Any) -> None:
     """One coupler's own cell is not there, but for its marks."""
     wrapper = layout.cell("COUPLER")
@@ -341,6 +367,7 @@ def test_pads_that_leave_no_room_and_names_that_meet_are_refused(fab: Path) -> N
     cross = next(cell for cell in other.cells if cell.name == "FAB_X")
     assert isinstance(cross, gdstk.Cell)
     cross.add(gdstk.Reference(renamed, (4.5, 4.5), magnification=0.001))
+    renamed.add(box(-1, 2, 1, 3, SLAB))
     other.write_gds(fab / "other.gds")
     technology = load_technology(technology_file(fab, "cornerstone_si220", moved_file))
     with pytest.raises(UsageError, match="FAB_MMI_BODY"):
