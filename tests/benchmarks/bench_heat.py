@@ -1,15 +1,17 @@
 """Heat of whole chips: `python tests/benchmarks/bench_heat.py [--scale]`.
 
 Nets: complex 16-16-16-10 on MNIST, dense and 80 / 90 % pruned (`heat_nets`; needs torch and
-../shared/data/mnist.npz), and the digits sample 64-64-10. For each, on every stack of layers: the
-upper-arm grid as it is, then the cool floorplan naive, with its heat matrix inverted, and
-compensated; the latter where the model of heat is wrong by 5, 10, 20 % (at random and
-altogether, half of the draws up, half down). `--scale` is time and memory of the coupling of 4000
-heaters and 100 000 pieces of guide.
+../shared/data/mnist.npz), and the digits sample 64-64-10, whole and on tiles of 16 ports. For each,
+on every stack of layers: the upper-arm grid as it is, then the cool floorplan naive, with its heat
+matrix inverted, and compensated; the latter where the model of heat is wrong by 5, 10, 20 % (at
+random, altogether, both; half of the draws up, half down), where drives are coded, and where the
+sink is warmer or one side of the die is. Rows go to results/heat.json, one a net, stack and seed,
+tables to results/heat.md. `--scale` is time and memory of the coupling of 4000 heaters and 100 000
+pieces of guide.
 """
 
 import argparse
-import resource
+import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,26 +23,27 @@ from heat_nets import (  # type: ignore[import-not-found]  # a neighbour, no pac
     Images,
     Net,
     dense_net,
+    kept,
     mnist,
     pruned_net,
 )
+from heat_scale import scale  # type: ignore[import-not-found]
+from heat_tables import tables  # type: ignore[import-not-found]
 
 from onnx2mzi.driver.compile import imported
 from onnx2mzi.driver.options import Options
 from onnx2mzi.driver.plugins import PASSES
-from onnx2mzi.emulate.compensate_chip import Caution, compensate_chip
+from onnx2mzi.emulate.compensate_chip import Caution, compensate_chip, expected_loss
 from onnx2mzi.emulate.data import load_data
+from onnx2mzi.emulate.heat_layout import heat_layout
+from onnx2mzi.emulate.heat_lengths import passive_lengths
 from onnx2mzi.emulate.heat_study import Warm, warm_chip
 from onnx2mzi.emulate.heat_task import NetworkTask, Task
-from onnx2mzi.emulate.heated import phase_errors, uncertain
+from onnx2mzi.emulate.heated import HeatResponse, phase_errors, uncertain
 from onnx2mzi.emulate.host import HostRunner
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.ir import Program
-from onnx2mzi.physics.heat_bars import Bars
-from onnx2mzi.physics.heat_coupling import coupling_matrix
-from onnx2mzi.physics.heat_model import heat_model
-from onnx2mzi.physics.heat_operator import coupling_operator
-from onnx2mzi.physics.stack import Die, ThermalStack, Trench, Undercut
+from onnx2mzi.physics.heat import phase_rad_per_k_um
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.manager import Pipeline
 from onnx2mzi.tech import PadStyle, Technology, load_technology
@@ -57,10 +60,17 @@ STACKS: dict[str, dict[str, float]] = {
     },
 }
 ERRORS = (0.05, 0.1, 0.2)
+BITS = (6, 8, 10, 12)
+# Warmer sink, K; warmer at the upper edge of the die than at the lower one, K / mm.
+DRIFTS = {"sink 10 K warmer": (10.0, 0.0), "0.1 K / mm across": (0.0, 0.1)}
+# Heaters times pieces of guide: beyond it two draws, of both errors together.
+MANY = 20_000_000
 GRID = "tile,svd,decompose,place"
 COOL = "tile,svd,decompose,canonicalize,cool{trials=1000},place{objective=heat}"
 SPARSE = "compact,place{objective=heat}"
 SAMPLES = Path(__file__).resolve().parents[2] / "samples"
+RESULTS = Path(__file__).resolve().parent / "results"
+NETS = ("dense", "p80", "p90", "digits", "tiles")
 
 
 def technology(stack: str) -> Technology:
@@ -119,9 +129,9 @@ def complex_case(name: str, net: Net, images: Images, passes: str, samples: int)
     )
 
 
-def digits_case(passes: str, samples: int) -> Case:
-    """The digits sample."""
-    program = imported(SAMPLES / "digits.onnx", Options())
+def digits_case(name: str, passes: str, samples: int, ports: int) -> Case:
+    """The digits sample on tiles of so many ports."""
+    program = imported(SAMPLES / "digits.onnx", Options(ports=ports))
     assert program.host is not None
     runner = HostRunner(program.host)
     fit, held = (
@@ -136,7 +146,7 @@ def digits_case(passes: str, samples: int) -> Case:
         assert held.labels is not None
         return share(network.outputs(matrices, held), held.labels)
 
-    return Case("digits 64-64-10", program, passes, task, accuracy)
+    return Case(name, program, passes, task, accuracy)
 
 
 def made(case: Case, passes: str, tech: Technology) -> tuple[Program, float]:
@@ -157,158 +167,199 @@ def inverted(warm: Warm) -> Any:
     return np.maximum(drives, 0.0)
 
 
-def bench(case: Case, stack: str, *, draws: int, steps: int, seed: int, grid: bool) -> None:
-    """One line, or two with that of the upper-arm grid."""
+def coded(drives: Any, bits: int) -> Any:
+    """Drives by voltages of so many bits, the largest at full scale; heat is volts squared."""
+    top = float(drives.max(initial=0.0))
+    steps = 2**bits - 1
+    return top * (np.round(np.sqrt(drives / max(top, 1e-300)) * steps) / steps) ** 2
+
+
+def drifted(warm: Warm, kelvin: float, across_k_per_mm: float) -> Any:
+    """Balanced phases by a sink that is warmer, and more so towards the upper edge of the die."""
+    bars = warm.layout.guides
+    middle = (bars.y_um.max() + bars.y_um.min()) / 2
+    warmth = kelvin + across_k_per_mm * 1e-3 * (bars.y_um - middle)
+    phase = phase_rad_per_k_um(stack=warm.model.stack) * bars.length_um * warmth
+    return warm.layout.push @ (warm.layout.gather() @ phase)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judge:
+    """Accuracy in per cent of a warm chip whose passive phases are drawn longer."""
+
+    case: Case
+    warm: Warm
+    longer: Any
+
+    def __call__(self, drives: Any, response: HeatResponse | None = None, more: Any = 0.0) -> float:
+        response = response or self.warm.response
+        off = phase_errors(layout=self.warm.layout, response=response, drive_rad=drives)
+        return self.of(off + self.longer + more)
+
+    def of(self, error_rad: Any) -> float:
+        return 100 * float(self.case.accuracy(self.warm.aim.warm(error_rad)))
+
+    def uncertain(self, drives: Any, error: float, kinds: str, draws: int, seed: int) -> Any:
+        """[mean, worst] where the model of heat is wrong."""
+        values = []
+        for draw in range(draws):
+            real = uncertain(
+                layout=self.warm.layout,
+                response=self.warm.response,
+                random=error if kinds != "systematic" else 0.0,
+                systematic=0.0 if kinds == "random" else error if draw % 2 else -error,
+                rng=np.random.default_rng([seed, draw]),
+            )
+            values.append(self(drives, real))
+        return [float(np.mean(values)), min(values)]
+
+
+def grid(case: Case, stack: str) -> dict[str, Any]:
+    """The upper-arm grid as it is; of large ones not what they compute."""
     tech = technology(stack)
+    program, _ = made(case, GRID, tech)
+    layout = heat_layout(program, tech)
+    drives = layout.heaters.drive_rad
+    large = len(drives) * layout.push.shape[1] > MANY
+    place = program.placement
+    assert place is not None
+    return {
+        "grid_naive": None
+        if large
+        else Judge(case, warm_chip(program, tech, case.task), 0.0)(drives),
+        "grid_p_pi": float(drives.sum() / np.pi),
+        "grid_mm2": place.width_um * place.height_um * 1e-6,
+        "grid_heaters": len(drives),
+    }
 
-    def accuracy(warm: Warm, drives: Any, response: Any = None) -> float:
-        off = phase_errors(layout=warm.layout, response=response or warm.response, drive_rad=drives)
-        return 100 * float(case.accuracy(warm.aim.warm(off)))
 
-    label = f"{case.name:18s} {stack:18s} seed {seed}"
-    if grid:
-        program, _ = made(case, GRID, tech)
-        warm = warm_chip(program, tech, case.task)
-        drives = warm.layout.heaters.drive_rad
-        place = program.placement
-        assert place is not None
-        print(
-            f"{label}  upper-arm grid: heat {drives.sum() / np.pi:6.0f} P_pi, area "
-            f"{place.width_um * place.height_um * 1e-6:5.1f} mm2, {len(drives)} heaters, naive "
-            f"{accuracy(warm, drives):5.2f}",
-            flush=True,
-        )
+def bench(case: Case, stack: str, *, draws: int, steps: int, seed: int) -> dict[str, Any]:
+    """A row of results."""
+    tech = technology(stack)
     start = time.process_time()
     program, _ = made(case, case.passes, tech)
+    placed = time.process_time()
     warm = warm_chip(program, tech, case.task)
-    drives = warm.layout.heaters.drive_rad
+    lengths = passive_lengths(program, warm.layout)
     found = compensate_chip(
         aim=warm.aim,
         layout=warm.layout,
         response=warm.response,
+        lengths=lengths,
         caution=Caution(),
         steps=steps,
     )
-    seconds = time.process_time() - start
+    done = time.process_time()
+    drawn, drives = warm.layout.heaters.drive_rad, found.drive_rad
+    judge, naive = Judge(case, warm, lengths.push @ found.length_rad), Judge(case, warm, 0.0)
+    large = len(drives) * warm.layout.push.shape[1] > MANY
+    kinds = ("both",) if large else ("both", "random", "systematic")
+    copies = 2 if large else draws
     place = program.placement
     assert place is not None
-    cold = 100 * float(case.accuracy(warm.aim.matrices))
-    text = []
-    for error in ERRORS:
-        values = []
-        for draw in range(draws):
-            real = uncertain(
-                layout=warm.layout,
-                response=warm.response,
-                random=error,
-                systematic=error if draw % 2 else -error,
-                rng=np.random.default_rng([seed, draw]),
-            )
-            values.append(accuracy(warm, found.drive_rad, real))
-        text.append(f"{error:.0%} {np.mean(values):5.2f} (worst {min(values):5.2f})")
-    power = float((found.drive_rad * warm.response.mw_per_rad).sum())
-    print(
-        f"{label}  ideal {cold:5.2f} naive {accuracy(warm, drives):5.2f} inverted "
-        f"{accuracy(warm, inverted(warm)):5.2f} compensated "
-        f"{accuracy(warm, found.drive_rad):5.2f}; K off by {', '.join(text)}; heat "
-        f"{drives.sum() / np.pi:.0f} -> {found.drive_rad.sum() / np.pi:.0f} P_pi, "
-        f"{power / 1000:.2f} W, {place.width_um * place.height_um * 1e-6:.1f} mm2, "
-        f"{len(drives)} heaters, CPU {seconds:.0f} s",
-        flush=True,
+    certificate = expected_loss(
+        aim=warm.aim,
+        layout=warm.layout,
+        response=warm.response,
+        drive_rad=drives,
+        error_rad=found.error_rad,
+        caution=Caution(random=0.1, systematic=0.1),
     )
+    return {
+        "net": case.name,
+        "stack": stack,
+        "seed": seed,
+        "ideal": naive.of(np.zeros_like(found.error_rad)),
+        "naive": naive(drawn),
+        "inverted": None if large else naive(inverted(warm)),
+        "compensated": judge(drives),
+        "uncertain": {
+            kind: {f"{e:g}": judge.uncertain(drives, e, kind, copies, seed) for e in ERRORS}
+            for kind in kinds
+        },
+        "draws": copies,
+        "bits": {str(bits): judge(coded(drives, bits)) for bits in BITS},
+        "drift": {name: judge(drives, more=drifted(warm, *by)) for name, by in DRIFTS.items()},
+        "loss_naive": found.loss_before,
+        "loss": found.loss,
+        "certificate_10": certificate,
+        "p_pi_drawn": float(drawn.sum() / np.pi),
+        "p_pi": float(drives.sum() / np.pi),
+        "mw": float((drives * warm.response.mw_per_rad).sum()),
+        "mm2": place.width_um * place.height_um * 1e-6,
+        "heaters": len(drives),
+        "lengths": len(lengths),
+        "cpu_place_s": placed - start,
+        "cpu_compensate_s": done - placed,
+    }
+
+
+def cases(nets: list[str], seed: int, keep: Path | None) -> list[tuple[Case, bool]]:
+    """The cases of a seed, and whether they have an upper-arm grid to compare with."""
+    found: list[tuple[Case, bool]] = []
+    images = mnist()
+    if images is None:
+        print(f"no MNIST in {SHARED}: the complex nets are left out")
+    else:
+        if "dense" in nets:
+            net = kept(keep, f"dense-{seed}", lambda: dense_net(images, seed=seed))
+            found.append((complex_case("dense", net, images, COOL, 400), True))
+        for share in (80, 90):
+            if f"p{share}" in nets:
+
+                def train(share: int = share) -> Net:
+                    return pruned_net(images, seed=seed, sparsity=share / 100)
+
+                net = kept(keep, f"pruned{share}-{seed}", train)
+                found.append((complex_case(f"{share} % pruned", net, images, SPARSE, 400), False))
+    if "digits" in nets and seed == 0:
+        found.append((digits_case("digits 64-64-10", COOL, 200, 64), True))
+    if "tiles" in nets and seed == 0:
+        found.append((digits_case("digits, 16 + 4 tiles", COOL, 200, 16), True))
+    return found
 
 
 def chips(arguments: argparse.Namespace) -> None:
-    """All nets, seeds and stacks."""
-    nets = arguments.nets.split(",")
-    stacks = arguments.stacks.split(",")
-    images = mnist()
-    for seed in range(arguments.seeds):
-        cases: list[tuple[Case, bool]] = []
-        if images is None:
-            print(f"no MNIST in {SHARED}: the complex nets are left out")
-        else:
-            if "dense" in nets:
-                net = dense_net(images, seed=seed)
-                cases.append((complex_case("dense", net, images, COOL, 400), True))
-            for share in (80, 90):
-                if f"p{share}" in nets:
-                    net = pruned_net(images, seed=seed, sparsity=share / 100)
-                    case = complex_case(f"{share} % pruned", net, images, SPARSE, 400)
-                    cases.append((case, False))
-        if "digits" in nets and seed == 0:
-            cases.append((digits_case(COOL, 200), True))
-        for case, grid in cases:
-            for stack in stacks:
-                bench(
-                    case,
-                    stack,
-                    draws=arguments.draws,
-                    steps=arguments.steps,
-                    seed=seed,
-                    grid=grid,
-                )
+    """All nets, seeds and stacks; a row that is there is made anew."""
+    path = RESULTS / "heat.json"
+    rows = {_key(row): row for row in json.loads(path.read_text())} if path.is_file() else {}
+    for seed in range(arguments.first_seed, arguments.seeds):
+        for case, compared in cases(arguments.nets.split(","), seed, arguments.keep):
+            for stack in arguments.stacks.split(","):
+                row = bench(case, stack, draws=arguments.draws, steps=arguments.steps, seed=seed)
+                if compared:
+                    row |= grid(case, stack)
+                print(json.dumps(row), flush=True)
+                # Another run may have written meanwhile.
+                if path.is_file():
+                    rows = {_key(old): old for old in json.loads(path.read_text())} | rows
+                rows[_key(row)] = row
+                write(rows)
 
 
-# ---- scale ----------------------------------------------------------------------------------
-
-ROWS = 64
-
-
-def chip(segments: int, heaters: int) -> tuple[Bars, Bars, Die]:
-    """Rows of touching segments, and a heater on some of them."""
-    per_row = segments // ROWS
-    x = np.tile(120.0 * np.arange(per_row), ROWS)
-    y = np.repeat(50.0 * np.arange(ROWS), per_row)
-    chosen = np.sort(np.random.default_rng(0).permutation(len(x))[:heaters])
-    die = Die(-500.0, float(x.max()) + 620.0, -500.0, float(y.max()) + 500.0)
-    return Bars(x[chosen] + 10, x[chosen] + 110, y[chosen]), Bars(x, x + 120, y), die
+def write(rows: dict[Any, dict[str, Any]]) -> None:
+    """results/heat.json and results/heat.md."""
+    ordered = [rows[key] for key in sorted(rows)]
+    (RESULTS / "heat.json").write_text(json.dumps(ordered, indent=1) + "\n")
+    (RESULTS / "heat.md").write_text(tables(ordered))
 
 
-def scale() -> None:
-    """Build and apply the operator; its error against the exact matrix on some segments."""
-    heaters, segments, die = chip(100_032, 4000)
-    power = np.random.default_rng(1).uniform(0, 17, len(heaters))
-    sample = np.random.default_rng(2).permutation(len(segments))[:200]
-    undercut = Undercut(10, 20)
-    for name, stack in (
-        ("bulk", ThermalStack()),
-        ("undercut", ThermalStack(undercut=undercut)),
-        ("trench + undercut", ThermalStack(trench=Trench(5, 10, 3), undercut=undercut)),
-    ):
-        for edges in (None, die):
-            start = time.perf_counter()
-            model = heat_model(stack=stack)
-            operator = coupling_operator(model=model, heaters=heaters, segments=segments, die=edges)
-            built = time.perf_counter() - start
-            start = time.perf_counter()
-            warm = operator.warmth(power)
-            applied = time.perf_counter() - start
-            start = time.perf_counter()
-            operator.adjoint(warm)
-            adjoint = time.perf_counter() - start
-            exact = (
-                coupling_matrix(
-                    model=model, heaters=heaters, segments=segments.take(sample), die=edges
-                )
-                @ power
-            )
-            error = np.abs(warm[sample] / exact - 1).max()
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            print(
-                f"{name:18s} {'die' if edges else 'free':5s} build {built:5.1f} s, K p "
-                f"{applied:5.2f} s, K^T w {adjoint:5.2f} s, error {error:.1e}, peak {peak:.2f} GB"
-            )
+def _key(row: dict[str, Any]) -> tuple[str, str, int]:
+    return row["net"], row["stack"], row["seed"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", action="store_true")
-    parser.add_argument("--nets", default="dense,p80,p90,digits")
+    parser.add_argument("--nets", default=",".join(NETS))
     parser.add_argument("--stacks", default=",".join(STACKS))
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--draws", type=int, default=8)
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for trained nets, read if they are there"
+    )
     arguments = parser.parse_args()
     if arguments.scale:
         scale()

@@ -6,7 +6,8 @@ detectors. Dense nets are trained as matrices. Pruned ones are trained as chips:
 a heater on the upper arm if it is positive, on the lower one if not, and the smallest go.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,50 @@ class Net:
     def accuracy(self, matrices: dict[str, Any], x: Any, y: Any) -> float:
         """Share of right answers."""
         return float((self.scores(matrices, x).argmax(1) == y).mean())
+
+
+def kept(folder: Path | None, name: str, train: Callable[[], Net]) -> Net:
+    """A trained net: from `folder` if it is there, else trained, and put there."""
+    path = None if folder is None else folder / f"{name}.npz"
+    if path is not None and path.is_file():
+        with np.load(path) as file:
+            return _read({key: file[key] for key in file.files})
+    net = train()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **_written(net))
+    return net
+
+
+def _written(net: Net) -> dict[str, Any]:
+    found: dict[str, Any] = {"gain": np.array(net.gain)}
+    for k, layer in enumerate(net.program.layers):
+        found[f"w{k}"] = layer.weight
+        for grid in layer.grids:
+            tile = grid.tiles[0]
+            assert isinstance(tile, MeshTile)
+            found[f"{k}_sigma"] = tile.sigma.theta_rad
+            for name, mesh in (("v", tile.v), ("u", tile.u)):
+                for field in _MESH:
+                    found[f"{k}_{name}_{field}"] = getattr(mesh, field)
+    return found
+
+
+_MESH = ("ports", "column", "port", "theta_rad", "phi_rad")
+
+
+def _read(found: dict[str, Any]) -> Net:
+    gain = tuple(float(g) for g in found["gain"])
+    layers = []
+    for k in range(len(SIZES) - 1):
+        if f"{k}_sigma" not in found:
+            layers.append(_layer(k, found[f"w{k}"]))
+            continue
+        v, u = (_drawn(*(found[f"{k}_{name}_{field}"] for field in _MESH)) for name in "vu")
+        grid = _grid(k, v, u, found[f"{k}_sigma"][: SIZES[k + 1]])
+        layers.append(_layer(k, grid_matrix(grid, real=False), (grid,)))
+    stage = Stage.MESH if layers[0].grids else Stage.LINEAR
+    return Net(Program("complex", stage, 16, tuple(layers)), gain)
 
 
 def _layer(k: int, weight: Any, grids: tuple[TileGrid, ...] = ()) -> LinearLayer:
@@ -254,48 +299,56 @@ def _as_program(chip: _Chip) -> Net:
         (values * mask).detach().numpy().astype(float)
         for values, mask in zip((chip.theta, chip.phi), chip.mask, strict=True)
     )
-    sigma = np.clip(chip.sigma.detach().numpy().astype(float), 0.0, np.pi)
+    sigma = chip.sigma.detach().numpy().astype(float)
     layers = []
     for k in range(3):
-        rows, columns = SIZES[k + 1], SIZES[k]
         v, u = (_mesh(chip, m, theta[m], phi[m]) for m in (2 * k, 2 * k + 1))
-        on = sigma[k, :rows]
-        state = np.where(on > 0, ShifterState.ACTIVE, ShifterState.REMOVED).astype(np.uint8)
-        tile = MeshTile(
-            np.arange(rows, dtype=np.int32),
-            np.arange(columns, dtype=np.int32),
-            u,
-            Attenuators(on, state, Drive.ARM_CHOICE),
-            v,
-            1.0,
-            np.zeros(rows),
-        )
-        layers.append((k, TileGrid(rows, columns, (tile,))))
-    program = Program("complex", Stage.MESH, 16, ())
-    made = tuple(_layer(k, grid_matrix(grid, real=False), (grid,)) for k, grid in layers)
+        grid = _grid(k, v, u, sigma[k, : SIZES[k + 1]])
+        layers.append(_layer(k, grid_matrix(grid, real=False), (grid,)))
     gain = tuple(float(g) for g in chip.gain.detach().exp().numpy())
     # The scores are squares.
-    return Net(replace(program, layers=made), (gain[0], gain[1], gain[2] ** 2))
+    program = Program("complex", Stage.MESH, 16, tuple(layers))
+    return Net(program, (gain[0], gain[1], gain[2] ** 2))
 
 
 def _mesh(chip: _Chip, m: int, theta: Any, phi: Any) -> Mesh:
-    column, port = np.nonzero(chip.real[m].numpy())
+    at = column, port = np.nonzero(chip.real[m].numpy())
+    return _drawn(chip.ports[m], column, port, theta[at], phi[at])
+
+
+def _grid(k: int, v: Mesh, u: Mesh, sigma_rad: Any) -> TileGrid:
+    rows, columns = SIZES[k + 1], SIZES[k]
+    on = np.clip(sigma_rad, 0.0, np.pi)
+    tile = MeshTile(
+        np.arange(rows, dtype=np.int32),
+        np.arange(columns, dtype=np.int32),
+        u,
+        Attenuators(on, _state(on), Drive.ARM_CHOICE),
+        v,
+        1.0,
+        np.zeros(rows),
+    )
+    return TileGrid(rows, columns, (tile,))
+
+
+def _drawn(ports: int, column: Any, port: Any, theta_rad: Any, phi_rad: Any) -> Mesh:
     # The largest float of torch is a little more than pi.
-    theta, phi = (np.clip(a[column, port], -np.pi, np.pi) for a in (theta, phi))
-    ports = chip.ports[m]
-
-    def state(phase: Any) -> Any:
-        return np.where(phase != 0, ShifterState.ACTIVE, ShifterState.REMOVED).astype(np.uint8)
-
+    theta, phi = (np.clip(phase, -np.pi, np.pi) for phase in (theta_rad, phi_rad))
+    ports = int(ports)
     return Mesh(
         ports,
-        column.astype(np.int32),
-        port.astype(np.int32),
+        np.asarray(column, np.int32),
+        np.asarray(port, np.int32),
         theta,
         phi,
-        state(theta),
-        state(phi),
+        _state(theta),
+        _state(phi),
         np.zeros(ports),
         np.zeros(ports, np.uint8),
         Drive.ARM_CHOICE,
     )
+
+
+def _state(phase_rad: Any) -> Any:
+    on = np.asarray(phase_rad) != 0
+    return np.where(on, ShifterState.ACTIVE, ShifterState.REMOVED).astype(np.uint8)
