@@ -139,8 +139,8 @@ def untangled(
 ) -> BalancedTile | None:
     """The same matrix with guides in the order in which the MZIs that are left meet best.
 
-    `lengths` of columns are what is to become short; `effort`: how long to search, 1 for a second
-    or two. `merge`: amplitudes are made use of, those of 0 are no channels and those of 1 let
+    `lengths` of columns are what is to become short; `effort`: how long to search, 1 for some
+    seconds. `merge`: amplitudes are made use of, those of 0 are no channels and those of 1 let
     MZIs of U go to V.
 
     None where phases phi stand in the way, or hardly any MZI is a crossing. Guides that nothing

@@ -13,6 +13,8 @@ from onnx2mzi.passes.laying import Lengths, Pair, Policy, laid, tails
 from onnx2mzi.passes.untangle import Rotation, meshed, sequenced, untangled
 
 LENGTHS = Lengths(crossing_um=1.0, theta_um=5.0)
+# Some ten layouts of tiles as small as these.
+QUICK = 1e-3
 
 
 def sparse(ports: int, columns: int, heaters: int, seed: int) -> BalancedMesh:
@@ -52,7 +54,7 @@ def tile(m: int, n: int, r: int, heaters: int, seed: int) -> BalancedTile:
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(0, 6), st.integers(0, 99))
 def test_the_matrix_stays(m: int, n: int, heaters: int, seed: int) -> None:
     before = tile(m, n, min(m, n, 1 + seed % 5), heaters, seed)
-    after = untangled(before)
+    after = untangled(before, effort=QUICK)
     if after is None:
         theta = np.concatenate([before.u.theta, before.v.theta])
         assert 2 * np.count_nonzero(theta) >= len(theta)
@@ -83,14 +85,14 @@ def test_two_guides_from_the_ends_of_a_mesh_meet_at_once() -> None:
         v=v,
         gain=1.0,
     )
-    after = untangled(before)
+    after = untangled(before, effort=QUICK)
     assert after is not None
     assert (after.v.count, after.u.count) == (1, 0)
 
 
 def test_guides_that_lead_nowhere_are_left_out() -> None:
     before = tile(9, 9, 2, 1, 5)
-    after = untangled(before)
+    after = untangled(before, effort=QUICK)
     assert after is not None
     assert len(after.inputs) == after.v.ports < 9
     assert len(after.outputs) == after.u.ports < 9
@@ -107,7 +109,7 @@ def test_phases_stand_in_the_way() -> None:
         phi=np.full(before.v.count, 0.1),
         out=before.v.out,
     )
-    assert untangled(replace(before, v=turned)) is None
+    assert untangled(replace(before, v=turned), effort=QUICK) is None
 
 
 def test_every_order_of_guides_gives_the_same_rotations() -> None:
@@ -145,12 +147,12 @@ def test_rotations_share_columns_of_thetas() -> None:
 def test_what_is_merged_is_one_mesh() -> None:
     """Without attenuators rotations of U are V's; a dark channel is none."""
     before = replace(tile(8, 8, 8, 2, 4), amplitude=np.ones(8), taps=np.zeros(8, np.uint8))
-    plain, merged = untangled(before), untangled(before, merge=True)
+    plain, merged = untangled(before, effort=QUICK), untangled(before, effort=QUICK, merge=True)
     assert plain is not None and merged is not None
     assert plain.u.count and not merged.u.count
     assert np.abs(matrix(merged, 8, 8) - matrix(before, 8, 8)).max() < 1e-12
     dark = replace(before, amplitude=np.array([1.0, 0.5, 0, 0.7, 0.7, 0.7, 0.7, 0.7]))
-    found = untangled(dark, merge=True)
+    found = untangled(dark, effort=QUICK, merge=True)
     assert found is not None
     assert len(found.amplitude) == 7
     assert np.abs(matrix(found, 8, 8) - matrix(dark, 8, 8)).max() < 1e-12
