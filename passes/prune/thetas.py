@@ -84,7 +84,7 @@ def gradient(left: Real, right: Real, weighted: Real) -> Real:
     return np.asarray(((left @ weighted) * right).sum((1, 2)))
 
 
-def felt(left: Real, right: Real, p: Real, c: Real) -> Real:
+def felt(left: npt.NDArray[Any], right: npt.NDArray[Any], p: Real, c: Real) -> Real:
     """The diagonal of `hessian`: squared error by a rad of each parameter alone."""
     a = (left @ p) @ left.transpose(0, 2, 1)
     b = (right @ c) @ right.transpose(0, 2, 1)
