@@ -2,23 +2,18 @@
 
 Phases feel the difference of temperature between neighbouring rows, and along its own axis a
 strip has none: tiles in line hardly disturb each other, tiles beside each other do. With more
-tiles than a line holds, lines lie below each other and a search by swaps (2-opt of a quadratic
-assignment; Burkard et al., Assignment Problems, SIAM 2009, ch. 8) settles who lies where.
+tiles than a line holds, lines lie below each other, and a search settles who lies where (see
+`annealing`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from enum import StrEnum
 
 import numpy as np
 
+from onnx2mzi.passes.annealing import Box, Costs, Plan, Weights, annealed
 from onnx2mzi.physics.arrays import Real
-from onnx2mzi.physics.stack import ThermalStack
 from onnx2mzi.tech import Technology
-
-# Sweeps over all pairs of tiles before the search ends.
-_SWEEPS = 20
-_TABLE_UM = 60_000.0
 
 
 class Objective(StrEnum):
@@ -28,57 +23,44 @@ class Objective(StrEnum):
     """Tiles below each other, guides straight to the die's edges; in lines if that fits a die."""
 
     HEAT = "heat"
-    """Lines along the light, hot tiles away from those that feel it."""
+    """Lines along the light, so that tiles feel little of each other's heat, on little area."""
 
     WIRE = "wire"
-    """Lines along the light, tiles close to those whose outputs they take."""
+    """Lines along the light, tiles close to those whose outputs they take, on little area."""
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
-    """A strip to be placed: its size, how hot it is, how many phases feel heat, its layer."""
-
-    width_um: float
-    height_um: float
-    heat_rad: float = 0.0
-    phases: int = 0
-    layer: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """Left ends and tops of the boxes (heights count downwards from 0), and the whole extent."""
-
-    left_um: Real
-    top_um: Real
-    width_um: float
-    height_um: float
+# What counts first, and how much what counts next.
+_WEIGHTS = {
+    Objective.HEAT: Weights(heat=1.0, area=0.3, wire=0.02),
+    Objective.WIRE: Weights(heat=0.1, area=0.3, wire=1.0),
+}
 
 
 def floorplan(
-    boxes: Sequence[Box], technology: Technology, *, objective: Objective, gap_um: float
+    boxes: Sequence[Box],
+    technology: Technology,
+    *,
+    objective: Objective,
+    gap_um: float,
+    seed: int = 0,
 ) -> Plan:
     """The places of all boxes, `gap_um` between them."""
     if objective is Objective.AREA or len(boxes) < 2:
         return _packed(boxes, technology, gap_um)
-    order = np.arange(len(boxes))
     per_line = _per_line(boxes, technology, gap_um)
-    best = _lines(boxes, order, per_line, gap_um)
-    warmth = _warmth(technology.thermal_stack)
-    cost = _cost(boxes, best, warmth, objective)
-    for _ in range(_SWEEPS):
-        moved = False
-        for a in range(len(boxes)):
-            for b in range(a + 1, len(boxes)):
-                trial = order.copy()
-                trial[[a, b]] = trial[[b, a]]
-                plan = _lines(boxes, trial, per_line, gap_um)
-                value = _cost(boxes, plan, warmth, objective)
-                if value < cost * (1 - 1e-9):
-                    order, best, cost, moved = trial, plan, value, True
-        if not moved:
-            break
-    return best
+    every = tuple(range(len(boxes)))
+    start = tuple(every[k : k + per_line] for k in range(0, len(every), per_line))
+    rim = 2 * np.array(technology.rim_um)
+    rooms = [np.array(size) - rim for size in technology.die.sizes_um]
+    return annealed(
+        Costs(boxes, technology.thermal_stack),
+        boxes,
+        start,
+        _WEIGHTS[objective],
+        gap_um=gap_um,
+        fits=lambda plan: any(_fits(plan, room) for room in rooms),
+        seed=seed,
+    )
 
 
 def _packed(boxes: Sequence[Box], technology: Technology, gap_um: float) -> Plan:
@@ -131,63 +113,3 @@ def _per_line(boxes: Sequence[Box], technology: Technology, gap_um: float) -> in
     widest = max(box.width_um for box in boxes)
     fitting = int((longest + gap_um) // (widest + gap_um))
     return min(fitting, len(boxes)) if fitting >= 2 else len(boxes)
-
-
-def _lines(boxes: Sequence[Box], order: np.ndarray, per_line: int, gap_um: float) -> Plan:
-    left, top = np.zeros(len(boxes)), np.zeros(len(boxes))
-    depth = width = 0.0
-    for start in range(0, len(order), per_line):
-        line = order[start : start + per_line]
-        x, height = 0.0, 0.0
-        for k in line.tolist():
-            left[k], top[k] = x, depth
-            x += boxes[k].width_um + gap_um
-            height = max(height, boxes[k].height_um)
-        width = max(width, x - gap_um)
-        depth += height + gap_um
-    return Plan(left, top, width, depth - gap_um)
-
-
-Warmth = Callable[[Real, Real], Real]
-
-
-def _cost(boxes: Sequence[Box], plan: Plan, warmth: Warmth, objective: Objective) -> float:
-    width = np.array([box.width_um for box in boxes])
-    height = np.array([box.height_um for box in boxes])
-    x, y = plan.left_um + width / 2, plan.top_um + height / 2
-    dx, dy = np.abs(x[:, None] - x), np.abs(y[:, None] - y)
-    if objective is Objective.WIRE:
-        layer = np.array([box.layer for box in boxes])
-        linked = layer[None, :] == layer[:, None] + 1
-        return float(((dx + dy) * linked).sum()) + 1e-6 * plan.width_um * plan.height_um
-    heat = np.array([box.heat_rad for box in boxes])
-    phases = np.array([float(box.phases) for box in boxes])
-    felt = (heat[:, None] * _gradient(warmth, dx, dy, width[:, None])) ** 2 * phases[None, :]
-    np.fill_diagonal(felt, 0.0)
-    return float(felt.sum())
-
-
-def _warmth(stack: ThermalStack) -> Warmth:
-    """The temperature around a point heater, by (x, y)."""
-    # Bessel functions are slow to import, and most chips are packed for area.
-    from onnx2mzi.physics.heat import point_response
-
-    nodes = np.log(np.geomspace(1.0, _TABLE_UM, 200))
-    found = np.abs(point_response(stack=stack, radius_um=np.exp(nodes)))
-    values = np.log(np.maximum(found, 1e-300))
-
-    def warmth(x: Real, y: Real) -> Real:
-        r = np.maximum(np.hypot(x, y), 1.0)
-        return np.asarray(np.exp(np.interp(np.log(r), nodes, values)))
-
-    return warmth
-
-
-def _gradient(warmth: Warmth, dx: Real, dy: Real, length: Real) -> Real:
-    """Slope across the rows of the temperature that a strip makes at a distance, averaged."""
-    step = 25.0
-    total = np.zeros(dx.shape)
-    for part in np.linspace(-0.4, 0.4, 5):
-        x = dx + part * length
-        total += (warmth(x, dy + step) - warmth(x, np.abs(dy - step))) / 5
-    return np.abs(total)

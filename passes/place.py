@@ -14,7 +14,8 @@ import numpy as np
 
 from onnx2mzi.errors import FitError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Placement, Program, Stage
-from onnx2mzi.passes.floorplan import Box, Objective, floorplan
+from onnx2mzi.passes.annealing import Box
+from onnx2mzi.passes.floorplan import Objective, floorplan
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
 from onnx2mzi.pipeline.census import reference_phases, tile_census

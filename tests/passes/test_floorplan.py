@@ -8,7 +8,8 @@ import pytest
 
 from onnx2mzi.ir import Program
 from onnx2mzi.ir.verify import verify
-from onnx2mzi.passes.floorplan import Box, Objective, Plan, floorplan
+from onnx2mzi.passes.annealing import Box, Costs, Plan, Weights, annealed, planned
+from onnx2mzi.passes.floorplan import Objective, floorplan
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.tech import DEFAULT_TECHNOLOGY, Technology, load_technology
@@ -91,3 +92,57 @@ def test_a_program_is_placed(make_program: MakeProgram, objective: Objective) ->
     placed = place_program(make_program(2, drive=Drive.ARM_CHOICE), TECHNOLOGY, objective)
     placed = replace(placed, history=("place",))
     assert verify(placed) == []
+
+
+def some(count: int, seed: int = 0) -> list[Box]:
+    rng = np.random.default_rng(seed)
+    sizes = zip(*rng.uniform(0.5, 1.0, (3, count)), strict=True)
+    return [Box(8000 * w, 800 * h, 300 * q, 100, k % 3) for k, (w, h, q) in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("weights", [Weights(1.0, 0.3, 0.02), Weights(0.1, 0.3, 1.0)])
+def test_annealing_is_never_worse_than_its_start(weights: Weights, seed: int) -> None:
+    boxes = some(8, seed)
+    costs = Costs(boxes, TECHNOLOGY.thermal_stack)
+    start = ((0, 1, 2), (3, 4, 5), (6, 7))
+    made = annealed(
+        costs, boxes, start, weights, gap_um=50.0, fits=lambda plan: True, moves=150, seed=seed
+    )
+    assert not overlaps(boxes, made)
+    share = np.array([weights.heat, weights.area, weights.wire])
+    before, after = costs.of(planned(boxes, start, 50.0)), costs.of(made)
+    assert share @ (after / before) < share.sum()
+    assert after[1] <= before[1] * (1 + 1e-9)
+    again = annealed(
+        costs, boxes, start, weights, gap_um=50.0, fits=lambda plan: True, moves=150, seed=seed
+    )
+    assert again.left_um.tolist() == made.left_um.tolist()
+    assert again.top_um.tolist() == made.top_um.tolist()
+
+
+def test_slopes_of_tiles_on_both_sides_cancel() -> None:
+    hot, cold = Box(1000.0, 100.0, 100.0), Box(1000.0, 100.0, 0.0, 10)
+    boxes = [hot, cold, hot]
+    costs = Costs(boxes, TECHNOLOGY.thermal_stack)
+    between = costs.of(planned(boxes, ((0,), (1,), (2,)), 50.0))[0]
+    beside = costs.of(planned(boxes, ((1,), (0,), (2,)), 50.0))[0]
+    assert between < 0.4 * beside
+    in_line = costs.of(planned(boxes, ((0, 1, 2),), 50.0))[0]
+    assert in_line < 0.2 * beside
+
+
+def test_a_start_that_fits_no_die_stays_in_its_lines() -> None:
+    boxes = some(5)
+    costs = Costs(boxes, TECHNOLOGY.thermal_stack)
+    start = ((0, 1, 2, 3, 4),)
+    weights = Weights(1.0, 0.3, 0.02)
+    made = annealed(costs, boxes, start, weights, gap_um=50.0, fits=lambda plan: False, moves=50)
+    assert not made.top_um.any()
+
+
+def test_heat_of_many_tiles_is_followed_from_fewer_points() -> None:
+    boxes = some(130)
+    costs = Costs(boxes, TECHNOLOGY.thermal_stack)
+    lines = tuple(tuple(range(k, k + 10)) for k in range(0, 130, 10))
+    assert costs.of(planned(boxes, lines, 50.0))[0] > 0
