@@ -99,17 +99,21 @@ def units(
 def uncovered(layout: Any, pins: Layer, core: Layer, shrink: int) -> Any:
     """What of the pins, made `shrink` lower, is not covered by the core of their own unit.
 
-    Pins of larger cells are all in it.
+    Pins of larger cells are all in it, but for what lies beyond their cell's guides where nothing
+    comes near: there the cell's guides end.
     """
     db = klayout_module("db")
-    index, guides = layout.layer(*pins), layout.layer(*core)
+    index, guides, top = layout.layer(*pins), layout.layer(*core), layout.top_cell()
+    margin = round(MARGIN_UM / layout.dbu)
     left = db.Region()
     known: dict[int, Any] = {}
-    for cell, shape, place in _parts(db, layout, layout.top_cell(), index, db.ICplxTrans()):
+    for cell, shape, place in _parts(db, layout, top, index, db.ICplxTrans()):
         if shape is not None:
-            if not shape.is_text():
-                one = db.Region(shape.polygon.transformed(place))
-                left += one.sized(0, -shrink, 2)
+            one = db.Region(shape.polygon.transformed(place)).sized(0, -shrink, 2)
+            own = db.Region(cell.bbox(guides).transformed(place))
+            next_to = (one - own).sized(margin) - own
+            there = db.Region(top.begin_shapes_rec_touching(guides, next_to.bbox()))
+            left += one & own if (there & next_to).is_empty() else one
             continue
         if cell.cell_index() not in known:
             own = db.Region(cell.begin_shapes_rec(index)).sized(0, -shrink, 2)

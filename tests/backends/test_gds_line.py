@@ -42,10 +42,12 @@ def test_spans_are_apart_and_hold_their_tiles(make_program: MakeProgram) -> None
 
 def test_the_layout_is_the_programs(make_program: MakeProgram, tmp_path: Path) -> None:
     pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
+    from onnx2mzi.backends.gds.drc import check_rules
     from onnx2mzi.backends.gds.lvs import compare_layout
 
     placed = in_line(make_program)
     write_gds(placed, TECHNOLOGY, tmp_path)
+    assert not check_rules(tmp_path / "design.gds", TECHNOLOGY).first
     circuit = compare_layout(tmp_path / "design.gds", placed, TECHNOLOGY)
     assert circuit.differences == circuit.paths == ()
     assert circuit.heaters > 0
