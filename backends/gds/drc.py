@@ -11,7 +11,7 @@ from typing import Any
 
 from onnx2mzi.backends.gds.klayout import klayout_module, read_layout
 from onnx2mzi.backends.gds.metals import metal_rules, second_metal
-from onnx2mzi.backends.gds.units import Check, outside, uncovered, units
+from onnx2mzi.backends.gds.units import Check, outside, uncovered, units, within_chip
 from onnx2mzi.tech import Layer, Technology
 
 # Slanted guides are rounded to the grid: both sides move by up to a step.
@@ -109,8 +109,8 @@ def _rules(layout: Any, technology: Technology, fixed: int | None) -> Iterator[R
     outline = region(layers.outline)
     metrics = (False, db.Region.Projection, IGNORED_ANGLE)
     pins = uncovered(layout, technology.markers.pin, layers.core, SLANT_STEPS)
-    # Half of a pin lies behind the end of a guide where the chip ends.
     guides = raw(layers.core)
+    # Half of a pin lies behind the end of a guide where the chip ends; cut here, few are left.
     pins &= db.Region(guides.bbox())
     reach_um = max(rules.core_width_um, rules.core_space_um)
     parts = units(layout, layers.core, reach_um, pins, fixed)
@@ -175,5 +175,5 @@ def _rules(layout: Any, technology: Technology, fixed: int | None) -> Iterator[R
     yield Rule(
         "pin.guide",
         "an optical pin that is not within a guide: an offset, a step of width or a gap",
-        lambda: pins - parts.near,
+        lambda: within_chip(layout, layers.core, pins - parts.near),
     )

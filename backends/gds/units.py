@@ -99,26 +99,44 @@ def units(
 def uncovered(layout: Any, pins: Layer, core: Layer, shrink: int) -> Any:
     """What of the pins, made `shrink` lower, is not covered by the core of their own unit.
 
-    Pins of larger cells are all in it, but for what lies beyond their cell's guides where nothing
-    comes near: there the cell's guides end.
+    Pins of larger cells are all in it.
     """
     db = klayout_module("db")
-    index, guides, top = layout.layer(*pins), layout.layer(*core), layout.top_cell()
-    margin = round(MARGIN_UM / layout.dbu)
+    index, guides = layout.layer(*pins), layout.layer(*core)
     left = db.Region()
     known: dict[int, Any] = {}
-    for cell, shape, place in _parts(db, layout, top, index, db.ICplxTrans()):
+    for cell, shape, place in _parts(db, layout, layout.top_cell(), index, db.ICplxTrans()):
         if shape is not None:
-            one = db.Region(shape.polygon.transformed(place)).sized(0, -shrink, 2)
-            own = db.Region(cell.bbox(guides).transformed(place))
-            next_to = (one - own).sized(margin) - own
-            there = db.Region(top.begin_shapes_rec_touching(guides, next_to.bbox()))
-            left += one & own if (there & next_to).is_empty() else one
+            if not shape.is_text():
+                one = db.Region(shape.polygon.transformed(place))
+                left += one.sized(0, -shrink, 2)
             continue
         if cell.cell_index() not in known:
             own = db.Region(cell.begin_shapes_rec(index)).sized(0, -shrink, 2)
             known[cell.cell_index()] = own - db.Region(cell.begin_shapes_rec(guides))
         left += known[cell.cell_index()].transformed(place)
+    return left
+
+
+def within_chip(layout: Any, core: Layer, uncovered: Any) -> Any:
+    """The uncovered parts of pins, without those behind a guide that ends where a tile does.
+
+    Tiles are the top cell's. Where other guides come near, a guide should go on.
+    """
+    db = klayout_module("db")
+    index, top = layout.layer(*core), layout.top_cell()
+    margin = round(MARGIN_UM / layout.dbu)
+    tiles = [instance.bbox(index) for instance in top.each_inst()]
+    left = db.Region()
+    for polygon in uncovered.each():
+        part = db.Region(polygon)
+        beside = [box for box in tiles if not box.empty() and box.touches(polygon.bbox())]
+        around = part.sized(margin)
+        for box in beside:
+            around -= db.Region(box)
+        there = db.Region(top.begin_shapes_rec_touching(index, around.bbox()))
+        if part.inside(around).is_empty() or not (there & around).is_empty():
+            left += part
     return left
 
 
