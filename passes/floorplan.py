@@ -103,7 +103,7 @@ def _shelves(boxes: Sequence[Box], order: np.ndarray, room_um: float, gap_um: fl
         ends[line] = left[k] + box.width_um
         heights[line] = max(heights[line], box.height_um)
     tops = np.concatenate([[0.0], np.cumsum(np.array(heights) + gap_um)])
-    return Plan(left, tops[line_of], max(ends), float(tops[-1]) - gap_um)
+    return Plan(left, tops[line_of], float(max(ends)), float(tops[-1]) - gap_um)
 
 
 def _per_line(boxes: Sequence[Box], technology: Technology, gap_um: float) -> int:

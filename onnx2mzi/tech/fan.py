@@ -61,7 +61,7 @@ def detour(extra_um: float, radius_um: float, most_um: float) -> Detour:
     # Two flanks of 90 degrees are so much longer than their run; straights add their lengths.
     upright = 4 * radius_um * (np.pi / 2 - 1)
     longest = max(most_um - 2 * radius_um, 0.0)
-    count = int(np.ceil(extra_um / (upright + 2 * longest) - 1e-9))
+    count = max(1, int(np.ceil(extra_um / (upright + 2 * longest) - 1e-9)))
     each = extra_um / count
     if each < upright:
         angle = float(bump_angle_rad(each, radius_um))
