@@ -81,7 +81,7 @@ def _lost(row: Row, error: str) -> float | None:
 
 
 def _accuracy(rows: Sequence[Row]) -> str:
-    head = ["net", "stack", "seeds", "ideal", "upper-arm grid", "naive", "K inverted"]
+    head = ["net", "stack", "seeds", "ideal", "upper-arm grid", "naive", "K inverted", "`cancel`"]
     head += ["compensated", "K off 5 %", "10 %", "20 %", "points lost: exact", "10 %", "20 %"]
     lines = []
     for net, stack, same in _groups(rows):
@@ -91,6 +91,7 @@ def _accuracy(rows: Sequence[Row]) -> str:
             _mean(same, lambda r: r.get("grid_naive")),
             _mean(same, lambda r: r["naive"]),
             _mean(same, lambda r: r["inverted"]),
+            _mean(same, lambda r: r.get("naive_cancelled")),
             _mean(same, lambda r: r["compensated"]),
             *(_mean(same, partial(_both, error=e)) for e in ("0.05", "0.1", "0.2")),
             _mean(same, lambda r: r["ideal"] - r["compensated"]),
