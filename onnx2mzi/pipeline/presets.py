@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, replace
+from enum import Enum
 from typing import Any, cast
 
 from onnx2mzi.errors import UsageError
@@ -79,4 +80,9 @@ def with_options(
 
 def _with(step: Pass, name: str, value: Any) -> Pass:
     made: Any = step
-    return checked_options(cast(Pass, replace(made, **{name: value})))
+    changed: Any = checked_options(cast(Pass, replace(made, **{name: value})))
+    default = getattr(step, name)
+    # A word that is allowed may stand for a member.
+    if isinstance(default, Enum):
+        changed = replace(changed, **{name: type(default)(value)})
+    return cast(Pass, changed)

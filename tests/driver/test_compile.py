@@ -158,6 +158,13 @@ def test_a_pipeline_object_is_run_as_it_is(tiny_onnx: bytes, fade: type[Fade]) -
     assert chip.pipeline == str(pipeline)
 
 
+def test_the_layout_of_meshes_is_named(tiny_onnx: bytes) -> None:
+    named = onnx2mzi.compile(tiny_onnx, 0, ports=4, mesh="reck")
+    assert named.pipeline == "tile,svd,decompose{mesh=reck},place"
+    depth = onnx2mzi.compile(tiny_onnx, 0, ports=4, mesh="clements").report["depth_columns"]
+    assert named.report["depth_columns"] > depth
+
+
 def test_a_pass_that_lies_fails_the_compile(tiny_onnx: bytes, fade: type[Fade]) -> None:
     with pytest.raises(VerificationError) as caught:
         onnx2mzi.compile(tiny_onnx, Fade(by=0.01, honest=False), ports=4)
