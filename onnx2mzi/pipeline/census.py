@@ -64,12 +64,8 @@ def tile_shapes(shape: tuple[int, int], ports: int) -> list[tuple[int, int]]:
 
 def mesh_census(mesh: Mesh, p_pi_mw: float) -> Census:
     """Census of one mesh."""
-    states = np.concatenate([mesh.theta_state, mesh.phi_state, mesh.out_state])
-    heat_rad = float(
-        drive_rad(mesh.theta_rad, mesh.theta_state, mesh.drive).sum()
-        + drive_rad(mesh.phi_rad, mesh.phi_state, mesh.drive).sum()
-        + drive_rad(mesh.out_rad, mesh.out_state, Drive.UPPER_ARM).sum()
-    )
+    states = np.concatenate([state for _, state, _ in _shifters(mesh)])
+    heat_rad = float(sum(drive_rad(*shifters).sum() for shifters in _shifters(mesh)))
     empty = (mesh.theta_state == ShifterState.REMOVED) & (mesh.phi_state == ShifterState.REMOVED)
     return Census(
         mzis=int(np.count_nonzero(~empty)),
@@ -129,14 +125,17 @@ def layer_drivers(layer: LinearLayer) -> int:
         for grid in layer.grids
         for tile in grid.tiles
         if isinstance(tile, MeshTile)
-        for phase_rad, state, drive in _shifters(tile)
+        for block in (tile.v, tile.sigma, tile.u)
+        for phase_rad, state, drive in _shifters(block)
     ]
     return len(np.unique(np.round(np.concatenate(drives), 9))) if drives else 0
 
 
-def _shifters(tile: MeshTile) -> Iterator[tuple[Real, Flags, Drive]]:
-    for mesh in (tile.v, tile.u):
-        yield mesh.theta_rad, mesh.theta_state, mesh.drive
-        yield mesh.phi_rad, mesh.phi_state, mesh.drive
-        yield mesh.out_rad, mesh.out_state, Drive.UPPER_ARM
-    yield tile.sigma.theta_rad, tile.sigma.state, tile.sigma.drive
+def _shifters(block: Mesh | Attenuators) -> Iterator[tuple[Real, Flags, Drive]]:
+    """Phases, states and drive of each kind of shifter."""
+    if isinstance(block, Attenuators):
+        yield block.theta_rad, block.state, block.drive
+        return
+    yield block.theta_rad, block.theta_state, block.drive
+    yield block.phi_rad, block.phi_state, block.drive
+    yield block.out_rad, block.out_state, Drive.UPPER_ARM

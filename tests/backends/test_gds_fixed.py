@@ -1,8 +1,8 @@
 """Fixed cells of a foundry on a chip: placed by reference, balanced, found again, byte-stable."""
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import gdstk
@@ -34,6 +34,7 @@ db: Any = pytest.importorskip("klayout.db", reason="needs klayout (extra check)"
 from onnx2mzi.backends.gds.drc import check_rules  # noqa: E402
 from onnx2mzi.backends.gds.lvs import compare_layout  # noqa: E402
 
+Installed = Callable[[str, str], Path]
 SHIPPED = Path(onnx2mzi.__file__).parent / "tech"
 CORE, SLAB, HEATER, METAL, BLACK = (3, 0), (5, 0), (39, 0), (41, 0), (998, 0)
 
@@ -374,18 +375,9 @@ def test_pads_that_leave_no_room_and_names_that_meet_are_refused(fab: Path) -> N
         write_gds(place_program(clements(4, 0.6), technology), technology, fab)
 
 
-def installed(package: str, file: str) -> Path:
-    """A file of a package that need not be imported; skips where there is none."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"needs {package}: pip install --no-deps {package}")
-    path = Path(next(iter(spec.submodule_search_locations))) / file
-    if not path.is_file():
-        pytest.skip(f"{package} has no {file}")
-    return path
-
-
-def test_cornerstones_own_coupler(tmp_path: Path) -> None:
+def test_cornerstones_own_coupler(
+    installed: Installed, submission: ModuleType, tmp_path: Path
+) -> None:
     gds = installed("cspdk", "si340/gds/SOI340nm_1550nm_TE_STRIP_2x2_MMI.gds")
     coupler = f"""
 gds = "{gds}"
@@ -402,16 +394,10 @@ o1 = [106.5, -1.015, "east"]
     file = technology_file(tmp_path, "cornerstone_si220", {"coupler": coupler})
     checked(load_technology(file), tmp_path, pruned=0.7)
     assert layers_of(tmp_path / "mask.gds") == {CORE, HEATER, METAL, (99, 0)}
-    spec = importlib.util.spec_from_file_location(
-        "submission", installed("cspdk", "si220/submission.py")
-    )
-    assert spec is not None and spec.loader is not None
-    submission = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(submission)
     assert submission.check_submission(tmp_path / "mask.gds") == []
 
 
-def test_cornerstones_own_crossing(tmp_path: Path) -> None:
+def test_cornerstones_own_crossing(installed: Installed, tmp_path: Path) -> None:
     """Of silicon nitride: wide guides, wide bends."""
     gds = installed("cspdk", "sin300/gds/SiN300nm_1550nm_TE_STRIP_Crossing.gds")
     crossing = f"""
@@ -441,7 +427,7 @@ o1 = [9.0, 0.0, "east"]
     assert "SiN300nm_1550nm_TE_STRIP_Crossing" in names_of(tmp_path / "mask.gds")
 
 
-def test_siepics_own_coupler_crossing_and_pad(tmp_path: Path) -> None:
+def test_siepics_own_coupler_crossing_and_pad(installed: Installed, tmp_path: Path) -> None:
     coupler = installed("siepic_ebeam_pdk", "gds/EBeam/ebeam_bdc_te1550.gds")
     crossing = installed("siepic_ebeam_pdk", "gds/EBeam/ebeam_crossing4.gds")
     pad = installed("siepic_ebeam_pdk", "gds/EBeam_SiN/ebeam_BondPad.gds")

@@ -4,7 +4,6 @@ They need `pip install cspdk siepic_ebeam_pdk` (without their dependencies, whic
 and for the deck the `klayout` program.
 """
 
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -27,36 +26,14 @@ from onnx2mzi.tech import load_technology
 db: Any = pytest.importorskip("klayout.db", reason="needs klayout (extra check)")
 
 MakeProgram = Callable[..., Program]
+Installed = Callable[[str, str], Path]
 DIGITS = Path(__file__).resolve().parents[2] / "samples" / "digits.onnx"
 # A chip larger than what the foundry sells has an outline of its own size.
 TOO_LARGE = "cell outline is"
 
 
-def installed(package: str, file: str) -> Path:
-    """A file of a package that need not be imported; skips where there is none."""
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip(f"needs {package}: pip install --no-deps {package}")
-    path = Path(next(iter(spec.submodule_search_locations))) / file
-    if not path.is_file():
-        pytest.skip(f"{package} has no {file}")
-    return path
-
-
 @pytest.fixture(scope="module")
-def submission() -> ModuleType:
-    """cspdk.si220.submission, without the package around it."""
-    spec = importlib.util.spec_from_file_location(
-        "submission", installed("cspdk", "si220/submission.py")
-    )
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def deck(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def deck(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> Path:
     """SiEPIC's design rules as a script that reads `input` and writes `output`."""
     if shutil.which("klayout") is None:
         pytest.skip("needs the klayout program: apt install klayout")
