@@ -26,13 +26,14 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.backends.pads import block_pads
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.quantization import DriveCode, codes_of
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, drive_rad, power_mw
 from onnx2mzi.pipeline.backend import Backend, Emission
 from onnx2mzi.pipeline.base import option
-from onnx2mzi.pipeline.chip import Alike, mesh_plan
+from onnx2mzi.pipeline.chip import Alike
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import attenuator_xy, heater_xy, out_xy
 

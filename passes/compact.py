@@ -20,6 +20,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.ir import LinearLayer, Mesh, MeshTile, Program, Stage, Tile, TileGrid
 from onnx2mzi.kernels import BalancedMesh
 from onnx2mzi.kernels.gauge import column_slices
@@ -32,7 +33,6 @@ from onnx2mzi.physics.arrays import wrapped
 from onnx2mzi.physics.shifter import Passive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
 from onnx2mzi.pipeline.census import tile_census
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.tilework import with_tiles
 from onnx2mzi.tech import Technology

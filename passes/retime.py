@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.ir import LinearLayer, Mesh, MeshTile, Program, Stage, Tile, TileGrid
 from onnx2mzi.passes.columns import Columns, Ints, schedules, sections_of
 from onnx2mzi.passes.guides import (
@@ -33,7 +34,6 @@ from onnx2mzi.physics.arrays import Real, wrapped
 from onnx2mzi.physics.shifter import Drive, Passive, ShifterState, common_phase_rad
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
 from onnx2mzi.pipeline.census import tile_census
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.tilework import with_tiles
 from onnx2mzi.tech import Detection, Technology

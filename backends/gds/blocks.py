@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.backends.gds.cells import CellBook, Fill, MziKey, place
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.errors import VerificationError
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh
 from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech.geometry import (
     ColumnPlan,
     attenuators_um,

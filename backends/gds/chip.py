@@ -21,9 +21,9 @@ from onnx2mzi.backends.gds.cells import CellBook
 from onnx2mzi.backends.gds.edges import draw_edges
 from onnx2mzi.backends.gds.guides import drawn
 from onnx2mzi.backends.gds.wires import draw_wires, label_pads
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Program
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.edges import edge_plan, outline_um
 from onnx2mzi.pipeline.spans import Span, tile_spans_um
 from onnx2mzi.pipeline.wiring import Wirer, Wiring

@@ -9,10 +9,10 @@ from math import sqrt
 
 import numpy as np
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile
 from onnx2mzi.physics.arrays import Flags, Index, Real
 from onnx2mzi.physics.shifter import ShifterState, pass_phase_rad
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.spans import Span
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import attenuators_um, cells, section_um

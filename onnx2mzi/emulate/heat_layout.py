@@ -13,13 +13,14 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from onnx2mzi.emulate.heat import MeshSegments, TileSegments, mesh_segments, tile_push_matrix
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.ir import BlockPlacement, Mesh, MeshTile, Placement, Program
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.heat_bars import Bars
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, drive_rad
 from onnx2mzi.physics.stack import Die
 from onnx2mzi.tech import Technology
-from onnx2mzi.tech.geometry import Cells, ColumnPlan, cells, drawn_as_crossing, plan_columns
+from onnx2mzi.tech.geometry import Cells, ColumnPlan, cells, drawn_as_crossing
 
 Numbers = npt.NDArray[np.int64]
 
@@ -280,7 +281,7 @@ def _tile_parts(
     u: BlockPlacement,
 ) -> Iterator[_Part]:
     kv, r, ku = len(tile.v), len(tile.sigma), len(tile.u)
-    v_plan, u_plan = _plan(tile.v, technology), _plan(tile.u, technology)
+    v_plan, u_plan = mesh_plan(tile.v, technology), mesh_plan(tile.u, technology)
     # V's output phases have no rows of their own: what they make arrives at the attenuators.
     v_out = np.full(tile.v.ports, -1)
     yield from _mesh_parts(tile.v, segments.v, technology, sizes, v, v_plan, 0, 0, v_out)
@@ -318,18 +319,6 @@ def _tile_parts(
         state,
         1,
         0,
-    )
-
-
-def _plan(mesh: Mesh, technology: Technology) -> ColumnPlan:
-    return plan_columns(
-        technology,
-        ports=mesh.ports,
-        column=mesh.column,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        out_state=mesh.out_state,
-        drive=mesh.drive,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from onnx2mzi.emulate.mesh_columns import mesh_cell_losses_db, mesh_plan
 from onnx2mzi.emulate.transfer import balanced_mesh
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, Placement
 from onnx2mzi.kernels import BalancedMesh
@@ -21,13 +22,11 @@ from onnx2mzi.tech.geometry import (
     attenuators_um,
     cells,
     drawn_as_crossing,
-    plan_columns,
     section_um,
 )
 from onnx2mzi.tech.paths import (
     attenuator_losses_db,
     attenuator_path_um,
-    cell_losses_db,
     column_losses_db,
     column_paths_um,
 )
@@ -143,28 +142,12 @@ def mesh_devices(mesh: Mesh, technology: Technology, site: Site | None = None) -
     """The devices of a drawn mesh; without a site it lies about the middle of the chip."""
     core, after_rad = balanced_mesh(mesh)
     sizes = cells(technology)
-    plan = plan_columns(
-        technology,
-        ports=mesh.ports,
-        column=mesh.column,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        out_state=mesh.out_state,
-        drive=mesh.drive,
-    )
+    plan = mesh_plan(mesh, technology)
     crossing = drawn_as_crossing(mesh.theta_state, mesh.phi_state, technology)
     upper_um, lower_um, out_um = _guides(mesh, technology, sizes, plan, crossing)
     device = mesh.column.astype(np.int64) * PORTS + mesh.port
     site = site or Site.alone(plan.edges_um(0.0), mesh.ports, sizes.pitch_um)
-    cell_db = cell_losses_db(
-        technology,
-        sizes,
-        plan,
-        column=mesh.column,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        drive=mesh.drive,
-    )
+    cell_db = mesh_cell_losses_db(mesh, technology, plan)
     made = MeshDevices(
         ports=mesh.ports,
         core=core,

@@ -1,4 +1,4 @@
-"""What a technology makes of a tile: its columns, its worst loss, its pads."""
+"""What a technology makes of a tile: its worst loss, its pads."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,13 +7,14 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from onnx2mzi.emulate.mesh_columns import mesh_cell_losses_db, mesh_plan
 from onnx2mzi.ir import LinearLayer, Mesh, MeshTile, Program
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.physics.loss import DARK_DB, worst_loss_db
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.tech import Technology
-from onnx2mzi.tech.geometry import ColumnPlan, attenuators_um, cells, plan_columns
-from onnx2mzi.tech.paths import attenuator_losses_db, cell_losses_db, column_losses_db
+from onnx2mzi.tech.geometry import attenuators_um, cells
+from onnx2mzi.tech.paths import attenuator_losses_db, column_losses_db
 
 T = TypeVar("T")
 
@@ -58,30 +59,9 @@ class Alike(Generic[T]):
         return self._made[key]
 
 
-def mesh_plan(mesh: Mesh, technology: Technology) -> ColumnPlan:
-    """The lengths of a mesh's columns."""
-    return plan_columns(
-        technology,
-        ports=mesh.ports,
-        column=mesh.column,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        out_state=mesh.out_state,
-        drive=mesh.drive,
-    )
-
-
 def _through_mesh_db(mesh: Mesh, technology: Technology, entering_db: Real) -> Real:
     sizes, plan = cells(technology), mesh_plan(mesh, technology)
-    cell_db = cell_losses_db(
-        technology,
-        sizes,
-        plan,
-        column=mesh.column,
-        theta_state=mesh.theta_state,
-        phi_state=mesh.phi_state,
-        drive=mesh.drive,
-    )
+    cell_db = mesh_cell_losses_db(mesh, technology, plan)
     return worst_loss_db(
         column=mesh.column,
         port=mesh.port,

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.ir import BlockPlacement, Mesh, MeshTile
 from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.shifter import Drive, ShifterState
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech import Technology
 from onnx2mzi.tech.geometry import ColumnPlan, cells, heated_um
 

@@ -1,7 +1,7 @@
 """From where to where a tile's guides run: to the chip's edges, or to its neighbours' on a line."""
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.ir import Program
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.pipeline.wiring import numbered_tiles, placed_blocks, tile_rows
 from onnx2mzi.tech import Technology
 

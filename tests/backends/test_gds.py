@@ -13,12 +13,12 @@ import pytest
 
 from onnx2mzi.backends.gds import write_gds
 from onnx2mzi.backends.gds.files import foundry_layers
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.errors import UsageError, VerificationError
 from onnx2mzi.ir import Attenuators, BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech import CouplerKind, Technology, load_technology, technology_names
 from onnx2mzi.tech.geometry import attenuator_xy, drawn_as_crossing, heater_xy, out_xy
 

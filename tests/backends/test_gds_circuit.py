@@ -10,13 +10,13 @@ import pytest
 
 from onnx2mzi.backends.gds import write_gds
 from onnx2mzi.backends.gds.cells import LENGTH_STEP_UM
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.emulate.transfer import mesh_transfer
 from onnx2mzi.ir import BlockPlacement, Mesh, MeshTile, Program
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.arrays import Complex, Real
 from onnx2mzi.physics.mzi import coupler
 from onnx2mzi.physics.shifter import Drive, ShifterState
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech import load_technology
 from onnx2mzi.tech.geometry import ColumnPlan
 

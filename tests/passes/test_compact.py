@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.emulate.transfer import tile_matrix
 from onnx2mzi.ir import MeshTile, Program
 from onnx2mzi.kernels import BalancedMesh, build
@@ -26,7 +27,6 @@ from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, Passive
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.census import tile_census
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech import Detection, load_technology
 
 TECHNOLOGY = load_technology("cornerstone_si220")

@@ -7,13 +7,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.errors import FitError
 from onnx2mzi.ir import Mesh, MeshTile, Program, Stage, identical
 from onnx2mzi.ir.verify import verify
 from onnx2mzi.passes.place import Place, die_share, place_program
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context
-from onnx2mzi.pipeline.chip import layer_pads, mesh_plan, program_pads, tile_loss_db, tile_pads
+from onnx2mzi.pipeline.chip import layer_pads, program_pads, tile_loss_db, tile_pads
 from onnx2mzi.pipeline.electrical import Electrics, layer_electrics
 from onnx2mzi.pipeline.wiring import tile_wiring
 from onnx2mzi.tech import load_technology, technology_names

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.emulate.transfer import grid_matrix, tile_matrix
 from onnx2mzi.ir import (
     Attenuators,
@@ -28,7 +29,6 @@ from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, Passive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.census import tile_census
-from onnx2mzi.pipeline.chip import mesh_plan
 from onnx2mzi.tech import DEFAULT_TECHNOLOGY, Detection, Technology, load_technology
 
 TECHNOLOGY = load_technology(DEFAULT_TECHNOLOGY)
