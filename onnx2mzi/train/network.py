@@ -81,6 +81,7 @@ class PhaseNetwork(nn.Module):
         self.register_buffer("fixed", torch.from_numpy(found.fixed))
         self.register_buffer("rest", torch.zeros(len(found.phase), dtype=torch.float64))
         self.transform: Transform | None = None
+        self._tied: Tensor | None = None
         tiles = [tile for grids in self.layers.values() for grid in grids for tile in grid.tiles]
         self._bounded = [tile.sigma for tile in tiles]
         for tile in tiles:
@@ -160,9 +161,23 @@ class PhaseNetwork(nn.Module):
     @torch.no_grad()
     def project(self) -> None:
         """Phases back to where they mean what they say: attenuators, and thetas of complex tiles,
-        to [-pi, pi] (a theta beyond turns the sign of both outputs, which a real mesh absorbs)."""
+        to [-pi, pi] (a theta beyond turns the sign of both outputs, which a real mesh absorbs).
+        Phases that are tied go to their mean."""
         for part in self._bounded:
             self.phase[part].clamp_(-np.pi, np.pi)
+        if self._tied is not None:
+            place = self._tied[self.alive]
+            total = torch.zeros_like(self.phase).index_add_(0, place, self.phase[self.alive])
+            count = torch.zeros_like(self.phase).index_add_(0, place, torch.ones_like(total[place]))
+            self.phase[self.alive] = total[place] / count[place]
+
+    @torch.no_grad()
+    def tie(self, place: Tensor) -> None:
+        """Phases of one `place` (P,), the index of one of them, are one from here on: all start
+        where that one stands, and `project`, behind every step, sets those alive to their mean."""
+        self._tied = place
+        self.phase.copy_(self.phase[place])
+        self.alive.copy_(self.alive[place])
 
     # ---- what is there --------------------------------------------------------------------
 

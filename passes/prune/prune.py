@@ -253,6 +253,11 @@ class Prune(Pass):
         0.002, "training: share of each layer's phases that stays", low=0.0, high=1.0
     )
     levels: int = option(16, "phases (drivers) that heaters of a layer share", low=1)
+    share: str = option(
+        "none",
+        "training: tiles of a row have one U, tiles of a column one V: their heaters share drivers",
+        choices=("none", "u", "v", "both"),
+    )
     l1: float = option(0.05, "training: L1 norm on phases, a step and unit of lr", low=0.0)
     distil: float = option(
         0.5, "training: weight of the original's answers beside the labels", low=0.0, high=1.0
@@ -350,6 +355,7 @@ class Prune(Pass):
             distil=self.distil,
             biases=self.biases,
             noise_rad=self.noise,
+            share=self.share,
             deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
 

@@ -36,6 +36,8 @@ METHODS = tuple(TABLE)
 FROM_ZERO = frozenset(METHODS) - {"imp", "han", "slimming", "filter", "mixed"}
 # Those that fix phases, which are then passive.
 FIXING = ("mixed", "smartdeal")
+# Those that put other meshes in the place of the first.
+REBUILDING = ("slimming", "filter")
 # Those that need no dense training before.
 WITHOUT_DENSE = ("grow",)
 # Unless said otherwise: epochs, but no fewer steps than these.
@@ -65,11 +67,24 @@ class Recipe:
     deadline: float | None
     first: int | None = None
     noise_rad: float = 0.0
+    share: str = "none"
 
     @property
     def from_zero(self) -> bool:
         """Whether training starts from nearly no phases."""
         return self.start == "zero" or (self.start == "auto" and self.method in FROM_ZERO)
+
+    @property
+    def refusal(self) -> tuple[str, str]:
+        """What it says that cannot be, and the remedy; nothing if all can be."""
+        if self.share != "none" and not self.from_zero:
+            return (
+                "share= needs meshes that can be alike from the start",
+                "add start=zero, or take a method that starts from nearly no phases",
+            )
+        if self.share != "none" and self.method in REBUILDING:
+            return f"method={self.method} makes each mesh anew, share= is lost", "take another"
+        return "", ""
 
 
 def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
@@ -115,6 +130,9 @@ class Course:
                 where=where,
                 hint="give --passive common, or another method",
             )
+        wrong, remedy = recipe.refusal
+        if wrong:
+            raise UsageError(wrong, where=where, hint=remedy)
         if host is None:
             raise UsageError("a program without a host graph cannot be trained", where=where)
         from onnx2mzi.train.graph import HostGraph
@@ -122,6 +140,7 @@ class Course:
         from onnx2mzi.train.network import PhaseNetwork
         from onnx2mzi.train.noise import Noise, noisy
         from onnx2mzi.train.samples import aim, samples
+        from onnx2mzi.train.sharing import Share, share_meshes
 
         asked = {layer.name: layer.weight for layer in network.layers}
         teacher = network.outputs(asked, network.fit)
@@ -135,6 +154,8 @@ class Course:
         model = PhaseNetwork.on_host(starts, graph, train_biases=recipe.biases)
         if recipe.noise_rad > 0:
             model = noisy(model, Noise(recipe.noise_rad, recipe.noise_rad), context.seed)
+        if recipe.share != "none":
+            share_meshes(model, Share(recipe.share))
         batch = recipe.batch or min(max(len(network.fit) // 20, 32), 500)
         trainer = Trainer(
             model,

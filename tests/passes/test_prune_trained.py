@@ -240,3 +240,29 @@ def test_heaters_share_drivers_if_that_is_the_objective(
             )
         ]
         assert len(np.unique(np.round(np.concatenate(phases), 9))) <= 3
+
+
+def test_tiles_with_one_mesh_share_drivers(tiny_onnx: bytes) -> None:
+    linear = import_model(tiny_onnx, ports=3)
+    assert linear.host is not None
+    program = linear
+    for step in (Tile(), Svd(), Decompose(), Canonicalize()):
+        program = step.run(program, context())
+    x = np.random.default_rng(0).standard_normal((100, 6)).astype(np.float32)
+    data = Dataset({"x": x})
+    network = Network(HostRunner(linear.host), linear.layers, data, data)
+    found = {}
+    for share in ("none", "both"):
+        prune = Prune(method="soft-l1", target=0.2, epochs=2, share=share)
+        found[share] = prune.run(program, context(network=network))
+        assert not verify(found[share])
+    drivers = {name: sum(map(layer_drivers, made.layers)) for name, made in found.items()}
+    # The two U of 3 x 3 and the two of 2 x 2 are one each; no other meshes are of one shape.
+    assert drivers["both"] == drivers["none"] - 3 - 1
+    assert drivers["none"] == active(found["none"])
+    for wrong in (
+        Prune(method="imp", share="u"),
+        Prune(method="slimming", start="zero", share="v"),
+    ):
+        with pytest.raises(UsageError, match="share="):
+            wrong.run(program, context(network=network))
