@@ -46,15 +46,16 @@ class PhaseNetwork(nn.Module):
     `segments`: thetas, phis of complex tiles, and thetas of attenuators. `alive` (P,) marks the
     heaters that are there; the others have their phase in `rest` (0, a crossing, unless a method
     puts +-pi there, two guides) and no gradient. `fixed` (P,) marks phases that are trained but
-    then made as waveguide lengths or couplers, without a heater. Gains (T,), `turn` (the electronic
-    readout of complex outputs) and `biases` cost no heater. `transform`, if set, acts on the
-    phases of a
+    then made as waveguide lengths or couplers, without a heater; `railed` (P,) heaters that hang on
+    a driver that others of their layer have too. Gains (T,), `turn` (the electronic readout of
+    complex outputs) and `biases` cost no heater. `transform`, if set, acts on the phases of a
     forward pass only.
     """
 
     alive: Tensor
     rest: Tensor
     fixed: Tensor
+    railed: Tensor
 
     def __init__(
         self,
@@ -79,6 +80,7 @@ class PhaseNetwork(nn.Module):
         )
         self.register_buffer("alive", torch.from_numpy(found.phase != 0.0))
         self.register_buffer("fixed", torch.from_numpy(found.fixed))
+        self.register_buffer("railed", torch.zeros(len(found.phase), dtype=torch.bool))
         self.register_buffer("rest", torch.zeros(len(found.phase), dtype=torch.float64))
         self.transform: Transform | None = None
         self._tied: Tensor | None = None
@@ -185,6 +187,11 @@ class PhaseNetwork(nn.Module):
     def phases_active(self) -> int:
         """Heaters that are left."""
         return int((self.alive & ~self.fixed).sum())
+
+    @property
+    def phases_own(self) -> int:
+        """Heaters that are left and on no rail."""
+        return int((self.alive & ~self.fixed & ~self.railed).sum())
 
     def power_rad(self) -> float:
         """Sum of |phase| over the heaters that are left, wrapped to [-pi, pi], in rad."""

@@ -64,7 +64,7 @@ class Walk:
         """
         trainer = self.trainer
         best: Snapshot | None = None
-        high = trainer.network.phases_active
+        high = trainer.network.phases_own
         if first is not None and first < high:
             high = round(first / SHARE)
         else:
@@ -75,7 +75,7 @@ class Walk:
         while high * SHARE > least and not trainer.expired:
             count = round(high * SHARE)
             if self._level(count, accepted):
-                best, high = _snapshot(trainer), trainer.network.phases_active
+                best, high = _snapshot(trainer), trainer.network.phases_own
                 continue
             low = count
             break
@@ -86,7 +86,7 @@ class Walk:
             _back(trainer, best)
             count = round((low * high) ** 0.5)
             if self._level(count, accepted):
-                best, high = _snapshot(trainer), trainer.network.phases_active
+                best, high = _snapshot(trainer), trainer.network.phases_own
             else:
                 low = count
         if best is not None:

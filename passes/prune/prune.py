@@ -258,6 +258,11 @@ class Prune(Pass):
         "training: tiles of a row have one U, tiles of a column one V: their heaters share drivers",
         choices=("none", "u", "v", "both"),
     )
+    rail: bool = option(
+        False,
+        "training, two-well: what would go is set to plus or minus its layer's mean, one driver "
+        "for all; target and budget then count the heaters with drivers of their own",
+    )
     l1: float = option(0.05, "training: L1 norm on phases, a step and unit of lr", low=0.0)
     distil: float = option(
         0.5, "training: weight of the original's answers beside the labels", low=0.0, high=1.0
@@ -356,6 +361,7 @@ class Prune(Pass):
             biases=self.biases,
             noise_rad=self.noise,
             share=self.share,
+            rail=self.rail,
             deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
 

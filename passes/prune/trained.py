@@ -68,6 +68,7 @@ class Recipe:
     first: int | None = None
     noise_rad: float = 0.0
     share: str = "none"
+    rail: bool = False
 
     @property
     def from_zero(self) -> bool:
@@ -77,6 +78,8 @@ class Recipe:
     @property
     def refusal(self) -> tuple[str, str]:
         """What it says that cannot be, and the remedy; nothing if all can be."""
+        if self.rail and self.method != "two-well":
+            return "rail= goes with method=two-well only", "add method=two-well, or leave rail out"
         if self.share != "none" and not self.from_zero:
             return (
                 "share= needs meshes that can be alike from the start",
@@ -183,6 +186,7 @@ class Course:
             floor=recipe.floor,
             l1=recipe.l1,
             levels=recipe.levels,
+            rail=recipe.rail,
             readers=self.readers,
         )
         walk = Walk(self.trainer, method(recipe.method), task, self._told)

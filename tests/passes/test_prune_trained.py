@@ -266,3 +266,14 @@ def test_tiles_with_one_mesh_share_drivers(tiny_onnx: bytes) -> None:
     ):
         with pytest.raises(UsageError, match="share="):
             wrong.run(program, context(network=network))
+
+
+def test_a_budget_is_kept_with_few_drivers_on_rails(problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    step = Prune(method="two-well", rail=True, max_drop=0.2, epochs=4, lr=0.03)
+    result = Pipeline((step,)).run(program, context(network=network))
+    drivers = sum(map(layer_drivers, result.program.layers))
+    assert drivers < 0.8 * active(result.program)
+    assert network.on(result.program.host).distance(result.matrices) <= 0.2
+    with pytest.raises(UsageError, match="rail="):
+        Prune(method="imp", rail=True).run(program, context(network=network))

@@ -108,3 +108,18 @@ def test_attenuators_become_powers_of_two(make_trainer: Any) -> None:
     network = trainer.network
     sigma = network.phase.detach()[(network.kinds() == 2) & network.alive]
     assert torch.isin(sigma, powers()).all()
+
+
+def test_on_rails_heaters_stay_and_share_one_size_a_layer(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    trainer.fit(10)
+    heaters = trainer.measure().heaters
+    for keep in (60, 20):
+        method("two-well").shrink(trainer, Task(epochs=10, floor=0.02, rail=True), keep)
+        network = trainer.network
+        assert network.phases_active == heaters and network.phases_own == keep
+        for spot in network.spots.values():
+            sizes = network.phase.detach()[spot][network.railed[spot]].abs()
+            assert len(sizes) > 20 and (sizes - sizes[0]).abs().max() < 1e-12 and sizes[0] > 0
+    # As many heaters removed instead cost more.
+    assert trainer.measure().accuracy > 0.8

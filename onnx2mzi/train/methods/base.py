@@ -29,7 +29,8 @@ class Task:
 
     `epochs` of training for every level that it is asked for, the objective, the share of each
     layer's phases that stays whatever happens (`floor`), the L1 norm a step and unit of rate;
-    `levels`, how many phases heaters may share; `readers`, by layer the layer whose input j is
+    `levels`, how many phases heaters may share; `rail`, whether what would go stays on one driver
+    a layer instead; `readers`, by layer the layer whose input j is
     exactly its output j.
     """
 
@@ -38,6 +39,7 @@ class Task:
     floor: float = 0.002
     l1: float = 0.05
     levels: int = 16
+    rail: bool = False
     readers: Mapping[str, str] = field(default_factory=dict)
 
     def floors(self, network: PhaseNetwork) -> dict[str, int]:

@@ -4,6 +4,10 @@ Hyperspherical networks (arXiv 2212.12651) push some weights to zero and the oth
 so that zeroing costs nothing. On phases: lambda sum min-well (phase)^2 for those that will go,
 (|phase| - phase_0)^2 for those that will stay, phase_0 the median of the latter; who goes is asked
 again every few steps, and lambda rises through the training.
+
+The paper also puts the mean in the place of what is pruned (mean replacement). With `rail` the
+wells of those that would go are at plus and minus their layer's mean |phase|, and there they end:
+they stay as heaters, on the arm that their sign asks for, and hang on one driver a layer, a rail.
 """
 
 from dataclasses import dataclass
@@ -13,6 +17,7 @@ from torch import Tensor
 
 from onnx2mzi.train.loop import At, Trainer
 from onnx2mzi.train.methods.base import Task, highest, magnitude
+from onnx2mzi.train.network import PhaseNetwork
 from onnx2mzi.train.schedules import hold_then_cosine
 
 EVERY = 10
@@ -23,24 +28,36 @@ FAR = 0.02
 
 @dataclass
 class TwoWell:
-    """See the module."""
+    """See the module. With `rail` the heaters that are kept are those with a driver of their
+    own."""
 
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
         network, floors = trainer.network, task.floors(trainer.network)
+        network.railed[:] = False
         stays = highest(magnitude(network), keep, network, floors)
         share, centre = 0.0, 0.5
+        wells = means(network, stays) if task.rail else torch.zeros_like(network.phase.detach())
 
         def hook(trainer: Trainer, at: At) -> None:
-            nonlocal stays, share, centre
+            nonlocal stays, share, centre, wells
             share = at.share
             if at.step % EVERY == 0 and at.share < 0.7:
                 size = magnitude(network)
-                stays = highest(size, keep, network, floors)
+                # On rails what differs most from the rest has a driver of its own.
+                away = (size - wells).abs() if task.rail else size
+                stays = highest(
+                    torch.where(network.alive, away, torch.full_like(size, -1.0)),
+                    keep,
+                    network,
+                    floors,
+                )
                 centre = float(size[stays].median())
+                if task.rail:
+                    wells = means(network, stays)
 
         def penalty(trainer: Trainer, phase: Tensor) -> Tensor:
             weight = STRENGTH * min(share / 0.7, 1.0) ** 2
-            near = phase[~stays].square().sum()
+            near = (phase.abs() - wells)[~stays & network.alive].square().sum()
             far = (phase[stays].abs() - centre).square().sum()
             return weight * (near + FAR * far)
 
@@ -51,6 +68,28 @@ class TwoWell:
             penalty=penalty,
             what=f"two-well to {keep}",
         )
-        if network.phases_active > keep:
+        if task.rail:
+            put_on_rails(network, stays)
+        elif network.phases_active > keep:
             score = torch.where(stays, magnitude(network) + 10.0, magnitude(network))
             trainer.keep(highest(score, keep, network, floors) & network.alive)
+
+
+def means(network: PhaseNetwork, stays: Tensor) -> Tensor:
+    """By phase (P,) the mean |phase| of those of its layer that are there and not in `stays`."""
+    size = magnitude(network)
+    found = torch.zeros_like(size)
+    for spot in network.spots.values():
+        those = (network.alive & ~network.fixed & ~stays)[spot]
+        found[spot] = size[spot][those].mean() if those.any() else 0.0
+    return found
+
+
+@torch.no_grad()
+def put_on_rails(network: PhaseNetwork, stays: Tensor) -> None:
+    """Heaters that are not in `stays` (P,) to plus or minus their layer's mean."""
+    railed = network.alive & ~network.fixed & ~stays
+    size = means(network, stays)
+    phase = torch.remainder(network.phase + torch.pi, 2 * torch.pi) - torch.pi
+    network.phase[railed] = torch.where(phase < 0, -size, size)[railed]
+    network.railed.copy_(railed)
