@@ -268,12 +268,11 @@ def test_tiles_with_one_mesh_share_drivers(tiny_onnx: bytes) -> None:
             wrong.run(program, context(network=network))
 
 
-def test_a_budget_is_kept_with_few_drivers_on_rails(problem: tuple[Program, Network]) -> None:
+def test_heaters_on_rails_are_few_drivers(problem: tuple[Program, Network]) -> None:
     program, network = problem
-    step = Prune(method="two-well", rail=True, max_drop=0.2, epochs=4, lr=0.03)
-    result = Pipeline((step,)).run(program, context(network=network))
-    drivers = sum(map(layer_drivers, result.program.layers))
-    assert drivers < 0.8 * active(result.program)
-    assert network.on(result.program.host).distance(result.matrices) <= 0.2
+    step = Prune(method="two-well", rail=True, target=0.7, epochs=2)
+    made = step.run(program, context(network=network))
+    drivers = sum(map(layer_drivers, made.layers))
+    assert drivers <= round(0.3 * 84) + 2 < 0.8 * active(made)
     with pytest.raises(UsageError, match="rail="):
         Prune(method="imp", rail=True).run(program, context(network=network))
