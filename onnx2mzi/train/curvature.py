@@ -99,9 +99,12 @@ def _cells(a: Fields, b: Fields, c: Fields, d: Fields) -> Fields:
     return np.stack([np.stack([a, b], -1), np.stack([c, d], -1)], -2).astype(np.complex128)
 
 
-def output_slopes(network: PhaseNetwork, aim: Aim, on: Samples) -> dict[str, Tensor]:
+def output_slopes(
+    network: PhaseNetwork, aim: Aim, on: Samples
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """By layer (B, C, m, n): slopes of C numbers of every sample, whose squares' sum is how much
-    the loss bends, by the layer's matrix W: d = Re(conj(slope) dW).
+    the loss bends, by the layer's matrix W: d = Re(conj(slope) dW); and by the name of what else
+    is trained (B, C, ...) slopes by that.
 
     With class scores the C numbers are (diag(q) - q p^T) s of the scores s, with probabilities p
     and q = sqrt(p), else the outputs themselves.
@@ -109,7 +112,9 @@ def output_slopes(network: PhaseNetwork, aim: Aim, on: Samples) -> dict[str, Ten
     matrices = {name: w.detach() for name, w in network.matrices().items()}
     constants = {name: x.detach() for name, x in network.constants().items()}
 
-    def outputs(by_layer: dict[str, Tensor], inputs: dict[str, Tensor]) -> Tensor:
+    def outputs(
+        by_layer: dict[str, Tensor], constants: dict[str, Tensor], inputs: dict[str, Tensor]
+    ) -> Tensor:
         one = {name: x[None] for name, x in inputs.items()}
         made = {
             name: torch.view_as_complex(w) if matrices[name].is_complex() else w
@@ -124,19 +129,21 @@ def output_slopes(network: PhaseNetwork, aim: Aim, on: Samples) -> dict[str, Ten
         bent: Tensor = root * (scores - (p * scores).sum())
         return bent
 
-    slopes = torch.func.vmap(torch.func.jacrev(outputs), in_dims=(None, 0))
+    slopes = torch.func.vmap(torch.func.jacrev(outputs, (0, 1)), in_dims=(None, None, 0))
     # Slopes by complex numbers are not for torch.func: (re, im) pairs are.
     pairs = {n: torch.view_as_real(w) if w.is_complex() else w for n, w in matrices.items()}
-    found: dict[str, Tensor] = slopes(pairs, dict(on.inputs))
-    return {
+    found, others = slopes(pairs, constants, dict(on.inputs))
+    by_matrix = {
         name: torch.view_as_complex(x.contiguous()) if matrices[name].is_complex() else x
         for name, x in found.items()
     }
+    return by_matrix, others
 
 
 def jacobian(network: PhaseNetwork, aim: Aim, on: Samples) -> Tensor:
-    """(B C, A + T): slopes of the numbers of `output_slopes` by the A heaters that are there, in
-    their order, and by the T gains. Their products' sum over rows is the Gauss-Newton matrix."""
+    """(B C, A + T + N): slopes of the numbers of `output_slopes` by the A heaters that are there,
+    in their order, by the T gains and the N numbers of `constants`. Their products' sum over rows
+    is the Gauss-Newton matrix."""
     taps = matrix_slopes(network)
     alive = network.alive & ~network.fixed
     size = sum(w.numel() for w in network.matrices().values())
@@ -145,7 +152,7 @@ def jacobian(network: PhaseNetwork, aim: Aim, on: Samples) -> Tensor:
     with torch.no_grad():
         matrices = network.matrices()
     for begin in range(0, len(on), step):
-        by_matrix = output_slopes(network, aim, on.take(slice(begin, begin + step)))
+        by_matrix, others = output_slopes(network, aim, on.take(slice(begin, begin + step)))
         parts, gains = [], []
         for name, spot in network.spots.items():
             slope = by_matrix[name].flatten(0, 1).conj()
@@ -161,5 +168,6 @@ def jacobian(network: PhaseNetwork, aim: Aim, on: Samples) -> Tensor:
             # A layer's gains go together.
             by_gain = (slope.to(kind) * matrices[name].to(kind)).sum((1, 2)).real
             gains.append(by_gain[:, None].expand(-1, tiles) / tiles)
-        blocks.append(torch.cat([*parts, *gains], 1).double())
+        rest = [others[name].flatten(0, 1).flatten(1) for name in network.constants()]
+        blocks.append(torch.cat([*parts, *gains, *rest], 1).double())
     return torch.cat(blocks)

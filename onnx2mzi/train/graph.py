@@ -13,6 +13,7 @@ from onnx2mzi.ir import Host, LinearLayer, Operand
 from onnx2mzi.ir.operand import STACKED
 from onnx2mzi.train import operators, recurrent, windows
 from onnx2mzi.train.node import REMEDY, Node, Operator
+from onnx2mzi.train.ports import PORTS
 
 TABLE: dict[str, Operator] = {**operators.TABLE, **windows.TABLE, **recurrent.TABLE}
 
@@ -39,7 +40,11 @@ class HostGraph:
         }
         self.nodes = [_node(x, opset) for x in _needed(list(graph.node), self.outputs)]
         bindings = {operand.binding for operand in self.operands.values()}
-        self.biases = _biases(self.nodes, self.constants, bindings)
+        self.biases = _biases(self.nodes, self.constants, bindings) + tuple(
+            name
+            for name, value in self.constants.items()
+            if name.startswith(PORTS) and value.is_floating_point()
+        )
 
     def __call__(
         self,

@@ -260,14 +260,19 @@ class Prune(Pass):
     )
     rail: bool = option(
         False,
-        "training, two-well: what would go is set to plus or minus its layer's mean, one driver "
-        "for all; target and budget then count the heaters with drivers of their own",
+        "two-well: what would go is at +- its layer's mean instead, all on one driver; what is "
+        "kept are drivers",
     )
     l1: float = option(0.05, "training: L1 norm on phases, a step and unit of lr", low=0.0)
     distil: float = option(
         0.5, "training: weight of the original's answers beside the labels", low=0.0, high=1.0
     )
     biases: bool = option(True, "training: biases are trained as well; they are electronic")
+    port_factors: bool = option(
+        False,
+        "training: each input and output of a layer has an electronic factor of its own, each "
+        "output an offset",
+    )
     time_limit: float | None = option(
         None,
         "training: ends so long after the start of the compile, with the best chip so far",
@@ -362,6 +367,7 @@ class Prune(Pass):
             noise_rad=self.noise,
             share=self.share,
             rail=self.rail,
+            port_factors=self.port_factors,
             deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
 

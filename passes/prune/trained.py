@@ -25,6 +25,7 @@ from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
 from onnx2mzi.train.biases import with_constants
 from onnx2mzi.train.methods import TABLE
+from onnx2mzi.train.ports import with_ports
 from onnx2mzi.train.tiles import LayerStart
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Recipe:
     noise_rad: float = 0.0
     share: str = "none"
     rail: bool = False
+    port_factors: bool = False
 
     @property
     def from_zero(self) -> bool:
@@ -138,6 +140,9 @@ class Course:
             raise UsageError(wrong, where=where, hint=remedy)
         if host is None:
             raise UsageError("a program without a host graph cannot be trained", where=where)
+        if recipe.port_factors:
+            program = with_ports(program)
+            host = program.host or host
         from onnx2mzi.train.graph import HostGraph
         from onnx2mzi.train.loop import Settings, Trainer
         from onnx2mzi.train.network import PhaseNetwork

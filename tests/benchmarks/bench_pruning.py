@@ -26,10 +26,12 @@ import numpy as np
 import onnx2mzi
 from onnx2mzi.ir import Program
 from onnx2mzi.passes.drawing import DrawingRules
+from onnx2mzi.passes.prune.cost import cuts
 from onnx2mzi.passes.prune.starts import program_starts, with_phases
 from onnx2mzi.physics.shifter import Drive, Passive
-from onnx2mzi.pipeline.census import Census, layer_census, reference_phases
+from onnx2mzi.pipeline.census import Census, layer_census, layer_drivers, reference_phases
 from onnx2mzi.tech import Detection
+from onnx2mzi.train.ports import with_ports
 from onnx2mzi.train.tiles import GridStart, LayerStart, near_zero_tile
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -63,6 +65,11 @@ def censuses(program: Program, starts: Any) -> dict[str, Census]:
     return found
 
 
+def drivers(program: Program, starts: Any) -> int:
+    """Drivers of the heaters there are: those of one phase share one."""
+    return sum(map(layer_drivers, with_phases(program, starts, RULES["active"]).layers))
+
+
 def reference(program: Program) -> int:
     """Phases of the textbook chip."""
     return sum(
@@ -91,17 +98,26 @@ def zero_starts(net: nets.Net, program: Program, dense: nets.Dense, x: Any, seed
         entering = torch.from_numpy(x[:5000])
         if k:
             entering = nets.hidden(cut, weights, biases, entering)
-        varies = np.asarray(entering.abs().std(0) if entering.is_complex() else entering.std(0))
+        spread = entering.abs().std(0) if entering.is_complex() else entering.std(0)
+        varies: np.ndarray = np.asarray(spread)
         m, n = layer.weight.shape
-        tile = near_zero_tile(
-            (m, n),
-            norm=float(np.linalg.norm(layer.weight)),
-            real=not net.is_complex,
-            spread_rad=SPREAD_RAD * float(np.sqrt(min(1.0, 64 / max(m, n)))),
-            rng=rng,
-            inputs=np.argsort(varies, kind="stable").astype(np.int32),
-        )
-        found.append(LayerStart(layer.name, (GridStart(m, n, (tile,)),), not net.is_complex))
+        tiles = []
+        for top in cuts(m, program.ports):
+            for left in cuts(n, program.ports):
+                guides = np.arange(left.start, left.stop, dtype=np.int32)
+                widest = max(top.stop - top.start, len(guides))
+                tile = near_zero_tile(
+                    (top.stop - top.start, len(guides)),
+                    norm=float(np.linalg.norm(layer.weight[top, left])),
+                    real=not net.is_complex,
+                    spread_rad=SPREAD_RAD * float(np.sqrt(min(1.0, 64 / widest))),
+                    rng=rng,
+                    inputs=guides[np.argsort(varies[left], kind="stable")],
+                    outputs=np.arange(top.start, top.stop, dtype=np.int32),
+                )
+                tiles.append(tile)
+        grid = GridStart(m, n, tuple(tiles))
+        found.append(LayerStart(layer.name, (grid,), not net.is_complex))
     return found
 
 
@@ -156,6 +172,7 @@ def measured(net: nets.Net, course: Any, program: Program, x: Any, y: Any) -> Ro
         "accuracy": course.measure(images).accuracy,
         "trained": network.phases_active,
         "uv": int((alive & (kinds != 2)).sum()),
+        "drivers": drivers(program, network.starts()),
         **{name: census.phases_active for name, census in found.items()},
         **{f"{name}_rad": round(census.heat_rad, 2) for name, census in found.items()},
     }
@@ -182,13 +199,16 @@ def prepared(
 def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> list[Row]:
     """One method from dense to the sparsest level, a row a level."""
     from onnx2mzi.train.methods.base import Task, method
+    from onnx2mzi.train.sharing import Share, share_meshes
 
     net, data, dense, model = prepared(name, seed, given)
     x, y = (data.x_train, data.y_train) if given.chosen else nets.everything(data)
     seen = (data.x_valid, data.y_valid) if given.chosen else (data.x_test, data.y_test)
-    ports = max(net.sizes)
+    ports = given.ports or max(net.sizes)
     program = onnx2mzi.compile(model, onnx2mzi.Pipeline.parse(LOWERING), ports=ports).program
     whole = reference(program)
+    if given.port_factors:
+        program = with_ports(program)
     base: Row = {
         "net": name,
         "data": given.data.stem if name != "digits" else "digits",
@@ -197,6 +217,13 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
         "reference": whole,
         "dense": nets.accuracy(net, dense.weights, dense.biases, *seen),
     }
+    for what, value in (
+        ("ports", given.ports),
+        ("port_factors", given.port_factors),
+        ("share", given.share != "none" and given.share),
+        ("rail", given.rail),
+    ):
+        base |= {what: value} if value else {}
     if method_name == "exact":
         found = censuses(program, program_starts(program))
         counts = {k: v.phases_active for k, v in found.items()}
@@ -207,7 +234,7 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
         ]
     from_program = method_name in FROM_PROGRAM or given.start == "program"
     keep = [int(whole * (1 - level / 100) + 1e-6) for level in given.levels]
-    task = Task(epochs=given.epochs)
+    task = Task(epochs=given.epochs, rail=given.rail)
     apart = min(HELD_BACK, len(x) // 10) if given.starts > 1 else 0
     cut = len(x) - apart
     held = nets.entering(net, x[cut:]), y[cut:]
@@ -220,6 +247,8 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
             else zero_starts(net, program, dense, x, seed + 1000 * start)
         )
         course = trainer(net, program, starts, x[:cut], y[:cut], seed, given.distil, given.lr)
+        if given.share != "none":
+            share_meshes(course.network, Share(given.share))
         if not from_program and method_name not in WITHOUT_DENSE:
             course.fit(given.dense_epochs, lr=given.dense_lr or given.lr, what="dense")
         tool = method(method_name)
@@ -334,6 +363,10 @@ def main() -> int:
     parser.add_argument("--start", default="auto", choices=("auto", "program"))
     parser.add_argument("--lr", type=float, default=0.01)
     parser.add_argument("--distil", type=float, default=0.5)
+    parser.add_argument("--ports", type=int, default=0, help="widest tile; 0: untiled")
+    parser.add_argument("--port-factors", action="store_true", help="see prune{port_factors}")
+    parser.add_argument("--share", default="none", help="see prune{share}")
+    parser.add_argument("--rail", action="store_true", help="two-well: see prune{rail}")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path, help="print the tables of results, run nothing")
     given = parser.parse_args()

@@ -37,6 +37,10 @@ def test_digits_lose_little_at_nine_tenths(tmp_path: Path) -> None:
         starts=1,
         distil=0.5,
         start="auto",
+        ports=0,
+        port_factors=False,
+        share="none",
+        rail=False,
         levels=[90.0, 96.0],
     )
     rows = bench.walk("digits", 0, "exact", given) + bench.walk("digits", 0, "surgeon", given)

@@ -276,3 +276,21 @@ def test_heaters_on_rails_are_few_drivers(problem: tuple[Program, Network]) -> N
     assert drivers <= round(0.3 * 84) + 2 < 0.8 * active(made)
     with pytest.raises(UsageError, match="rail="):
         Prune(method="imp", rail=True).run(program, context(network=network))
+
+
+def test_factors_of_ports_are_electronic(problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    points: list[FrontierPoint] = []
+    step = Prune(method="soft-l1", target=0.7, epochs=2, lr=0.03, port_factors=True)
+    given = context(network=network, point=points.append)
+    made = Pipeline((step,)).run(program, given).program
+    assert made.host is not None and len(made.host.electronic) == 2
+    on = network.on(made.host)
+    right = 1 - on.distance(program_matrices(made))
+    assert points[-1].right == pytest.approx(right, abs=0.02)
+    with_them, without = (
+        x.outputs(program_matrices(made), network.held)["y"] for x in (on, network)
+    )
+    assert not np.allclose(with_them, without, atol=1e-2)
+    first = network.on(original_host(made.host)).outputs({}, network.held)["y"]
+    np.testing.assert_allclose(first, network.outputs({}, network.held)["y"], atol=1e-5)

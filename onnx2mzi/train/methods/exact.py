@@ -1,10 +1,10 @@
 """`brain-surgeon`: the surgeon with the whole Gauss-Newton matrix of what is left.
 
 As `surgeon`, but a few phases at a time go by optimal brain surgeon (Hassibi and Stork 1993): with
-H the Gauss-Newton matrix of the loss over all heaters left and the gains, the phase k with the
-least (phase - goal)^2 / [H^-1]_kk goes, the others move by what makes up for it, H^-1 is brought
-up to date, and so on. Networks with more than `MOST` phases in all are left to `surgeon`, and so
-are those with an operator that cannot run sample by sample.
+H the Gauss-Newton matrix of the loss over all heaters left, the gains and the biases, the phase k
+with the least (phase - goal)^2 / [H^-1]_kk goes, the others move by what makes up for it, H^-1 is
+brought up to date, and so on. Networks with more than `MOST` phases in all are left to `surgeon`,
+and so are those with an operator that cannot run sample by sample.
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,13 @@ def operate(trainer: Trainer, keep: int, floors: dict[str, int]) -> None:
     with torch.no_grad():
         left = there[torch.from_numpy(~gone)]
         network.phase[left] += torch.from_numpy(np.clip(moved[:count][~gone], -FAR, FAR))
-        network.gain.add_(torch.from_numpy(np.clip(moved[count:], -FAR, FAR)))
+        step = torch.from_numpy(np.clip(moved[count:], -FAR, FAR))
+        network.gain.add_(step[: len(network.gain)])
+        begin = len(network.gain)
+        for value in network.constants().values():
+            size = value.numel()
+            value.add_(step[begin : begin + size].reshape(value.shape).to(value.dtype))
+            begin += size
         network.project()
     alive = network.alive.clone()
     alive[there[torch.from_numpy(gone)]] = False
