@@ -15,6 +15,7 @@ from onnx2mzi.cli import render
 from onnx2mzi.cli.config import save_config, with_config
 from onnx2mzi.cli.parser import PROGRAM
 from onnx2mzi.cli.terminal import Log, colored
+from onnx2mzi.driver.again import is_program, on_program
 from onnx2mzi.driver.compile import compile_model
 from onnx2mzi.driver.emit import backends_of
 from onnx2mzi.driver.inspect import plan
@@ -40,6 +41,8 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     arguments = with_config(arguments, words)
     load_scripts(arguments.plugin)
     options = options_of(arguments, command_text(words))
+    if is_program(arguments.model):
+        options = on_program(options)
     if arguments.save_config is not None:
         save_config(arguments)
     pipeline = pipeline_of(options)

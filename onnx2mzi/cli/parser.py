@@ -23,6 +23,7 @@ verbs (when the first word is one; each has its own --help):
 -O takes a level (0 textbook, 1 lossless, 2 prune, 3 prune and quantize) or passes:
   onnx2mzi net.onnx -O prune --data train.npz --test test.npz
   onnx2mzi net.onnx -O 'prune,quantize{bits=6}'
+A .mzi has its meshes: it is laid out again, or goes through what --passes names.
 
 exit codes: 0 done, 1 our bug, 2 usage, 3 input refused, 4 does not fit (or --strict),
 5 verification or --max-drop failed, 6 DRC or LVS failed, 130 interrupted
@@ -117,7 +118,7 @@ def compile_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("model", metavar="MODEL.onnx", nargs="?", help="the network")
+    parser.add_argument("model", metavar="MODEL.onnx", nargs="?", help="the network, or a .mzi")
     _add_what(parser)
     _add_accuracy(parser)
     _add_output(parser)

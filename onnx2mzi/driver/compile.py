@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from onnx2mzi.driver import measure
+from onnx2mzi.driver.again import is_program, on_program, taken_up, valid_program, with_history
 from onnx2mzi.driver.emit import backends_of, left_out
 from onnx2mzi.driver.fabricated import with_fabrication
 from onnx2mzi.driver.heat import with_heat
@@ -24,8 +25,6 @@ from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.errors import FitError, InputError, UsageError
 from onnx2mzi.frontend import import_model
 from onnx2mzi.ir import Host, Program
-from onnx2mzi.ir.files import read_mzi
-from onnx2mzi.ir.verify import verify
 from onnx2mzi.pipeline import summary
 from onnx2mzi.pipeline.backend import Emission
 from onnx2mzi.pipeline.base import Context
@@ -40,17 +39,20 @@ REPORT = "report.json"
 
 
 def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "Compiled":
-    """The chip for a model, emulated and compared with it. Writes nothing.
+    """The chip for a model, or for a `.mzi`, emulated and compared with it. Writes nothing.
 
     Raises UsageError, InputError, FitError (`strict`) or VerificationError.
     """
     ears = ears or Ears()
+    again = is_program(model)
+    options = on_program(options) if again else options
     check_numbers(options)
     target = technology(options.tech)
     pipeline = pipeline_of(options)
     program = imported(model, options)
     # One thread: the order of its sums must not depend on the machine.
-    runner = HostRunner(host_of(program))
+    host = original_host(host_of(program))
+    runner = HostRunner(host)
     samples = measure.samples(program, runner, options)
     for note in samples.notes:
         ears.log(note)
@@ -67,7 +69,9 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
         point=points.append,
     )
     result = pipeline.run(program, context, ears.watch)
-    trained = result.program.host is not program.host
+    if again:
+        result = with_history(result, program, context)
+    trained = result.program.host is not host
     made = HostRunner(host_of(result.program)) if trained else runner
     found = measure.measured(model, result, made, samples, original=runner)
     found = with_fabrication(
@@ -106,7 +110,12 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
 
 
 def imported(model: Model, options: Options) -> Program:
-    """The model's linear layers and its host graph. With `strict` all of it must be photonic."""
+    """The model's linear layers and its host graph. With `strict` all of it must be photonic.
+
+    A program with meshes is taken up as it is.
+    """
+    if isinstance(model, (str, Path)) and is_program(model):
+        return taken_up(Path(model))
     program = import_model(
         model,
         ports=options.ports,
@@ -252,9 +261,7 @@ def load(directory: str | Path) -> Compiled:
         raise InputError(
             f"has no {PROGRAM}", where=str(folder), hint="compile again with ir among --emit"
         )
-    program = read_mzi(folder / PROGRAM)
-    if problems := verify(program):
-        raise InputError(f"is no valid program: {problems[0]}", where=str(folder / PROGRAM))
+    program = valid_program(folder / PROGRAM)
     text = str(manifest.get("technology", ""))
     emission = Emission(
         program=program,

@@ -5,13 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from onnx2mzi.driver.again import SUFFIX, valid_program
 from onnx2mzi.driver.compile import Model, host_of, imported, load
 from onnx2mzi.driver.options import Options, check_numbers
 from onnx2mzi.driver.plugins import technology
-from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Program, Stage, TensorSpec
-from onnx2mzi.ir.files import read_mzi
-from onnx2mzi.ir.verify import verify
 from onnx2mzi.pipeline.census import layer_census, reference_mzis, reference_phases
 from onnx2mzi.pipeline.summary import electronic_rows
 
@@ -31,16 +29,8 @@ def inspect(path: Path, options: Options) -> Row:
     """What is in a model, a `.mzi` or an output folder. Raises InputError."""
     if path.is_dir():
         return described(load(path).program)
-    if path.suffix == ".mzi":
-        program = read_mzi(path)
-        if problems := verify(program):
-            shown = "; ".join(str(problem) for problem in problems[:5])
-            raise InputError(
-                f"is no valid program: {shown}",
-                where=str(path),
-                hint=f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in all",
-            )
-        return described(program)
+    if path.suffix == SUFFIX:
+        return described(valid_program(path))
     return plan(path, options)
 
 

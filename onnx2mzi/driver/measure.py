@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from onnx2mzi.driver.again import is_program
 from onnx2mzi.driver.options import Options
 from onnx2mzi.emulate.accuracy import (
     absolute_error,
@@ -83,7 +84,11 @@ def measured(
     """
     layers, name = result.program.layers, on.name
     try:
-        reference = reference_run(model, on.inputs)
+        if is_program(model):
+            # It holds the model.
+            reference = (original or runner).run({}, layers, on.inputs)
+        else:
+            reference = reference_run(model, on.inputs)
     except InputError:
         # It took the host graph: the file has operators of others, written out in the host.
         reference = (original or runner).run({}, layers, on.inputs)

@@ -9,6 +9,7 @@ import numpy as np
 
 from onnx2mzi.driver.plugins import PASSES
 from onnx2mzi.errors import UsageError
+from onnx2mzi.ir import Stage
 from onnx2mzi.physics.shifter import Passive
 from onnx2mzi.pipeline.base import Pass
 from onnx2mzi.pipeline.kept import Kept
@@ -94,7 +95,10 @@ def pipeline_of(options: Options) -> Pipeline:
     if options.broken:
         passes = _working_around(passes, options)
     pipeline = Pipeline(_unrolling(passes, options) if options.unroll else passes)
-    pipeline.check()
+    # A whole pipeline may go on with a program; whether it does is known when that is read.
+    whole = options.passes is not None or isinstance(options.optimize, Pipeline)
+    first = pipeline.passes[0].stage_in if whole and pipeline.passes else Stage.LINEAR
+    pipeline.check(first)
     return pipeline
 
 

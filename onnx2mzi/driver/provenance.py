@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onnx2mzi import __version__
+from onnx2mzi.driver.again import is_program
 from onnx2mzi.driver.options import Options
 from onnx2mzi.driver.output import sha256
 from onnx2mzi.pipeline.manager import Pipeline
@@ -19,6 +20,8 @@ def about(model: str | Path | bytes, options: Options, pipeline: Pipeline) -> di
     read = {"model": model, "data": options.data, "test": options.test, "tech": options.tech}
     if options.measured is not None:
         read["measured"] = options.measured
+    if is_program(model):
+        read["arrays"] = Path(str(model)).with_suffix(".npz")
     return {
         "command": options.command,
         "versions": versions(),
