@@ -7,7 +7,15 @@ import pytest
 torch: Any = pytest.importorskip("torch")
 
 from onnx2mzi.train.methods import TABLE  # noqa: E402
-from onnx2mzi.train.methods.base import Task, by_layer, highest, levels, method  # noqa: E402
+from onnx2mzi.train.methods.base import (  # noqa: E402
+    Task,
+    by_layer,
+    highest,
+    layer_adaptive,
+    levels,
+    magnitude,
+    method,
+)
 from onnx2mzi.train.methods.cluster import Cluster, groups  # noqa: E402
 from onnx2mzi.train.methods.onecycle import sparsity  # noqa: E402
 from onnx2mzi.train.methods.smartdeal import nearest, powers  # noqa: E402
@@ -68,6 +76,22 @@ def test_floors_hold_whatever_the_scores(make_trainer: Any) -> None:
     alone = by_layer(score, 0.25, network, {"a": 1, "b": 1})
     for spot in network.spots.values():
         assert int(alone[spot].sum()) == round(0.25 * (spot.stop - spot.start))
+
+
+def test_magnitudes_are_weighed_against_what_is_left_of_their_layer(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    network = trainer.network
+    trainer.keep(torch.arange(len(network.phase)) % 5 != 0)
+    size, score = magnitude(network), layer_adaptive(network)
+    for spot in network.spots.values():
+        for k in range(spot.start, spot.stop):
+            there = size[spot][size[spot] >= size[k]]
+            share = float(size[k] ** 2 / (there**2).sum()) if size[k] > 0 else 0.0
+            assert float(score[k]) == pytest.approx(share, rel=1e-5)
+    # A layer whose phases are all smaller is not the first to go.
+    with torch.no_grad():
+        network.phase[network.spots["b"]] *= 1e-3
+    assert torch.allclose(layer_adaptive(network), score, rtol=1e-4)
 
 
 def test_levels_go_down_in_equal_ratios() -> None:

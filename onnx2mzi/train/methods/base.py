@@ -74,6 +74,23 @@ def magnitude(network: PhaseNetwork) -> Tensor:
     return torch.where(network.alive, size, torch.zeros_like(size))
 
 
+def layer_adaptive(network: PhaseNetwork) -> Tensor:
+    """Magnitudes that may be compared between layers, in [0, 1]; 0 of heaters that are gone. (P,)
+
+    A phase's square as a share of the squares of its layer that are not smaller: what its removal
+    costs of what is left there. Compared as they are, the phases of small layers, as the last
+    often is, all go first (LAMP: Lee et al., arXiv 2010.07611, eq. 4).
+    """
+    square = magnitude(network).double() ** 2
+    share = torch.zeros_like(square)
+    for spot in network.spots.values():
+        order = torch.argsort(square[spot], descending=True)
+        ranked = square[spot][order]
+        left = torch.cumsum(ranked, 0).clamp_min(torch.finfo(torch.float64).tiny)
+        share[spot.start + order] = ranked / left
+    return share.to(network.phase.dtype)
+
+
 def highest(score: Tensor, keep: int, network: PhaseNetwork, floors: dict[str, int]) -> Tensor:
     """The mask (P,) of the `keep` highest scores, each layer with no fewer than its floor.
 

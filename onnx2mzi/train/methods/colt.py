@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from onnx2mzi.train.loop import Trainer
-from onnx2mzi.train.methods.base import Task, highest, levels, magnitude
+from onnx2mzi.train.methods.base import Task, highest, layer_adaptive, levels
 
 SHARE = 0.7
 ROUND = 0.4
@@ -38,7 +38,7 @@ class Colt:
                 trainer.keep(before)
                 what = f"colt {k + 1}/{len(rounds)}, half {half + 1}"
                 trainer.fit(ROUND * task.epochs, rows=rows, what=what)
-                scores.append(magnitude(network))
+                scores.append(layer_adaptive(network))
             network.restore(self.start)
             trainer.keep(before)
             trainer.keep(_common(scores, count, trainer, floors) & before)

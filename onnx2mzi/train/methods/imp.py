@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from onnx2mzi.train.loop import Trainer
-from onnx2mzi.train.methods.base import Task, highest, levels, magnitude, norm_moved
+from onnx2mzi.train.methods.base import Task, highest, layer_adaptive, levels, norm_moved
 from onnx2mzi.train.schedules import allr
 
 # Share of the heaters that a round leaves, and of the epochs that the last round gets.
@@ -29,7 +29,7 @@ class Imp:
             epochs = LAST * task.epochs if k == len(rounds) - 1 else 0.0
             epochs += (1 - LAST) * task.epochs / len(rounds)
             before, now = _matrices(trainer), network.phases_active
-            trainer.keep(highest(magnitude(network), count, network, floors))
+            trainer.keep(highest(layer_adaptive(network), count, network, floors))
             moved = norm_moved(before, _matrices(trainer))
             schedule = allr(moved, 1 - count / now, epochs, task.epochs)
             trainer.fit(epochs, schedule=schedule, what=f"imp {k + 1}/{len(rounds)}")

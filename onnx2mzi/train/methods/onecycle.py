@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from onnx2mzi.train.loop import At, Trainer
-from onnx2mzi.train.methods.base import Task, highest, magnitude
+from onnx2mzi.train.methods.base import Task, highest, layer_adaptive
 
 A, B = 14.0, 6.0
 EVERY = 10
@@ -33,8 +33,10 @@ class OneCycle:
                 return
             count = max(round(now * (1 - sparsity(at.share, 0.0, last))), keep)
             if count < network.phases_active:
-                trainer.keep(highest(magnitude(network), count, network, floors) & network.alive)
+                trainer.keep(
+                    highest(layer_adaptive(network), count, network, floors) & network.alive
+                )
 
         trainer.fit(task.epochs, hook=hook, what=f"one-cycle to {keep}")
         if network.phases_active > keep:
-            trainer.keep(highest(magnitude(network), keep, network, floors) & network.alive)
+            trainer.keep(highest(layer_adaptive(network), keep, network, floors) & network.alive)

@@ -1,9 +1,9 @@
 """`soft-l1`: an L1 norm on the phases, and condemned phases that are shrunk rather than cut.
 
 The number that may stay falls geometrically over the first half of a training; phases beyond it
-(the smallest at the time) lose 5 % a step, and may come back by their gradient; they are cut when
-the rate starts to fall. The norm is taken by soft thresholds behind every step (a proximal step),
-so that it does not pass through Adam's normalisation.
+(the smallest of their layers at the time) lose 5 % a step, and may come back by their gradient;
+they are cut when the rate starts to fall. The norm is taken by soft thresholds behind every step
+(a proximal step), so that it does not pass through Adam's normalisation.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from onnx2mzi.train.loop import At, Trainer
-from onnx2mzi.train.methods.base import Objective, Task, highest, magnitude
+from onnx2mzi.train.methods.base import Objective, Task, highest, layer_adaptive
 from onnx2mzi.train.schedules import hold_then_cosine
 
 # Shares of the training at which the number has fallen, and at which what is condemned is cut.
@@ -65,5 +65,5 @@ class SoftL1:
 
 def _score(trainer: Trainer, spared: torch.Tensor) -> torch.Tensor:
     network = trainer.network
-    score = torch.where(spared, torch.inf, magnitude(network))
+    score = torch.where(spared, torch.inf, layer_adaptive(network))
     return torch.where(network.alive, score, torch.full_like(score, -1.0))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from onnx2mzi.train.loop import At, Trainer
-from onnx2mzi.train.methods.base import Task, highest, magnitude
+from onnx2mzi.train.methods.base import Task, highest, layer_adaptive, magnitude
 from onnx2mzi.train.network import PhaseNetwork
 from onnx2mzi.train.schedules import hold_then_cosine
 
@@ -34,7 +34,7 @@ class TwoWell:
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
         network, floors = trainer.network, task.floors(trainer.network)
         network.railed[:] = False
-        stays = highest(magnitude(network), keep, network, floors)
+        stays = highest(layer_adaptive(network), keep, network, floors)
         share, centre = 0.0, 0.5
         wells = means(network, stays) if task.rail else torch.zeros_like(network.phase.detach())
 
@@ -44,7 +44,7 @@ class TwoWell:
             if at.step % EVERY == 0 and at.share < 0.7:
                 size = magnitude(network)
                 # On rails what differs most from the rest has a driver of its own.
-                away = (size - wells).abs() if task.rail else size
+                away = (size - wells).abs() if task.rail else layer_adaptive(network)
                 stays = highest(
                     torch.where(network.alive, away, torch.full_like(size, -1.0)),
                     keep,
@@ -71,7 +71,7 @@ class TwoWell:
         if task.rail:
             put_on_rails(network, stays)
         elif network.phases_active > keep:
-            score = torch.where(stays, magnitude(network) + 10.0, magnitude(network))
+            score = layer_adaptive(network) + 2.0 * stays
             trainer.keep(highest(score, keep, network, floors) & network.alive)
 
 
