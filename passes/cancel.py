@@ -8,6 +8,7 @@ The pass places the chip for itself as `place{objective=...}` does, to know who 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy as np
 from onnx2mzi.emulate.heat_aim import Metric, aim_of
 from onnx2mzi.emulate.heat_layout import HeatLayout, heat_layout, smallest_die
 from onnx2mzi.emulate.heat_task import Task, task_of
-from onnx2mzi.emulate.heated import heat_response
+from onnx2mzi.emulate.heated import balanced_tiles, heat_response
 from onnx2mzi.ir import Mesh, MeshTile, Program, Stage
+from onnx2mzi.passes.arm_moves import moved
 from onnx2mzi.passes.cancelling import Pushes, cancelling_tile
 from onnx2mzi.passes.floorplan import Objective
 from onnx2mzi.passes.place import place_program
@@ -81,6 +83,7 @@ def cancelled(
     heat: float = 1.0,
     rounds: int = 3,
     width: int = 100,
+    moves: int = 0,
 ) -> Program:
     """The program with other arms where that is better, by the loss of the uncompensated chip.
 
@@ -136,8 +139,26 @@ def cancelled(
             if (now**2).sum() + price * more < (total**2).sum():
                 made[t] = found
         context.progress("cancel", number + 1, rounds)
-    anew = aim_of(_with_tiles(placed, made), layout, task, recalibrated=iq, seed=context.seed)
-    after = anew.loss(warm.errors(made))
+
+    def loss(tiles: list[MeshTile]) -> float:
+        program = _with_tiles(placed, tiles)
+        anew = replace(aim, program=program, cold=balanced_tiles(program))
+        return anew.loss(warm.errors(tiles))
+
+    after = loss(made)
+    if after >= before:
+        made, after = list(tiles), before
+    if moves:
+        price = heat * after / max(_heat_rad(made), 1e-9)
+        made = moved(
+            made,
+            may,
+            lambda tiles: loss(tiles) + price * _heat_rad(tiles),
+            moves=moves,
+            seed=context.seed,
+            progress=partial(context.progress, "cancel: moves"),
+        )
+        after = loss(made)
     if after >= before:
         context.log("cancel: arms stay as they are: no others are better")
         return program
@@ -253,6 +274,9 @@ class Cancel(Pass):
     )
     rounds: int = option(3, "times that every tile is searched", low=1, high=100)
     beam: int = option(100, "ways that the search follows at once", low=1, high=10_000)
+    moves: int = option(
+        0, "changes of single arms to try behind that, by the warm chip's loss itself", low=0
+    )
     samples: int = option(400, "of the data for fitting", low=1)
     objective: Objective = option(Objective.HEAT, "that of the `place` that follows")
 
@@ -274,4 +298,5 @@ class Cancel(Pass):
             heat=self.heat,
             rounds=self.rounds,
             width=self.beam,
+            moves=self.moves,
         )

@@ -80,6 +80,19 @@ def test_the_same_matrices_and_heaters_with_less_loss() -> None:
     assert f"{was:.3g} -> {now:.3g}" in told[-1]
 
 
+@pytest.mark.whole
+def test_moves_lower_the_loss_further() -> None:
+    before = program(0)
+    told: list[str] = []
+    for moves in (0, 100):
+        context = Context(technology=TECHNOLOGY, log=told.append)
+        made = Cancel(heat=0.1, beam=20, rounds=1, moves=moves).run(before, context)
+        for name, matrix in program_matrices(made).items():
+            np.testing.assert_allclose(matrix, program_matrices(before)[name], atol=1e-12)
+    beam, single = (float(text.split("-> ")[1].split(",")[0]) for text in told)
+    assert single < beam
+
+
 def test_heat_that_counts_more_stays_less() -> None:
     rng = np.random.default_rng(0)
     (tile,) = tiles(program(2))
