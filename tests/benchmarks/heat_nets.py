@@ -258,8 +258,14 @@ class _Chip:
         return int(self.real.sum()) * 2
 
 
-def pruned_net(images: Images, *, seed: int, sparsity: float, steps: int = 4000) -> Net:
-    """Trained as a chip, the smallest phases pruned on the way; stage MESH."""
+def pruned_net(
+    images: Images, *, seed: int, sparsity: float, depth: int = 16, steps: int = 4000
+) -> Net:
+    """Trained as a chip, the smallest phases pruned on the way; stage MESH.
+
+    No light passes more than `depth` thetas of a mesh: their chains are what makes a pruned mesh
+    long. The smallest theta on a chain that is longer goes, and another phase stays for it.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -286,12 +292,38 @@ def pruned_net(images: Images, *, seed: int, sparsity: float, steps: int = 4000)
                 values.clamp_(-np.pi, np.pi)
             chip.sigma.clamp_(0.0, np.pi)
             if dense <= step < last and step % 20 == 0:
-                share = sparsity * (1 - (1 - (step - dense) / (last - 20 - dense)) ** 3)
+                rest = (1 - (step - dense) / (last - 20 - dense)) ** 3
+                share = sparsity * (1 - rest)
+                _shallower(chip, round(depth + (16 - depth) * rest))
                 keep = round(total * (1 - min(share, sparsity)))
                 size = (torch.stack([chip.theta, chip.phi]) * chip.mask).abs()
                 floor = torch.sort(size.flatten(), descending=True).values[keep - 1]
                 chip.mask = chip.mask * (size >= floor)
     return _as_program(chip)
+
+
+def _shallower(chip: _Chip, depth: int) -> None:
+    """Masks thetas until no light passes more than `depth` of a mesh, the smallest ones."""
+    for m, ports in enumerate(chip.ports):
+        theta = (chip.theta[m] * chip.mask[0, m]).abs().numpy()
+        while True:
+            chain = _longest(chip.real[m].numpy(), theta > 0, ports)
+            if len(chain) <= depth:
+                break
+            at = min(chain, key=lambda at: theta[at])
+            theta[at] = chip.mask[0, m][at] = 0.0
+
+
+def _longest(real: Any, mixes: Any, ports: int) -> list[tuple[int, int]]:
+    """(column, port) of the MZIs that mix along the longest chain of a mesh."""
+    chains: list[list[tuple[int, int]]] = [[] for _ in range(ports)]
+    for c, p in zip(*np.nonzero(real), strict=True):
+        a, b = chains[p : p + 2]
+        if mixes[c, p]:
+            chains[p] = chains[p + 1] = [*max(a, b, key=len), (int(c), int(p))]
+        else:
+            chains[p], chains[p + 1] = b, a
+    return max(chains, key=len)
 
 
 def _as_program(chip: _Chip) -> Net:
