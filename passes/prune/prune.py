@@ -12,16 +12,16 @@ Methods `truncate` and `magnitude` are what everybody tries first, for compariso
 `onnx2mzi.train.methods` train on phases.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.errors import UsageError
-from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, TileGrid
+from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.prune.baselines import (
@@ -29,7 +29,7 @@ from onnx2mzi.passes.prune.baselines import (
     without_small_singular_values,
     without_small_thetas,
 )
-from onnx2mzi.passes.prune.bounded import nearest_thinned
+from onnx2mzi.passes.prune.blind import by_weights, drawn
 from onnx2mzi.passes.prune.fitting import Goal, acceptable, fit
 from onnx2mzi.passes.prune.moments import plain
 from onnx2mzi.passes.prune.searched import searched
@@ -37,30 +37,15 @@ from onnx2mzi.passes.prune.split import Sheet, sheets
 from onnx2mzi.passes.prune.thinning import product
 from onnx2mzi.passes.prune.trained import METHODS, Recipe, pruned
 from onnx2mzi.passes.prune.unread import without_unread
-from onnx2mzi.passes.prune.weights import nearest
 from onnx2mzi.passes.trim import trimmed
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import BoundedDrop, Budgeted, Context, Effect, Pass, option
-from onnx2mzi.pipeline.census import layer_census, reference_phases, tile_shapes
+from onnx2mzi.pipeline.census import reference_phases
 
 # Bisections of the share that a baseline removes: a resolution of 1/1024.
 HALVINGS = 10
 # Methods whose choice of heaters does not depend on noise.
 DEAF = ("ports", "truncate", "magnitude")
-
-Grids = tuple[TileGrid, ...]
-
-
-def cheaper(layer: LinearLayer, found: Grids) -> LinearLayer:
-    """The layer with the grids found, unless those that it has cost fewer phases."""
-    there = replace(layer, grids=found)
-    now, then = (layer_census(x, p_pi_mw=1.0).phases_active for x in (layer, there))
-    return there if then < now else layer
-
-
-def drawn(found: Sequence[Sheet], rules: DrawingRules) -> Grids:
-    """The grids that the sheets become."""
-    return tuple(sheet.drawn(rules) for sheet in found)
 
 
 def fitted_layers(
@@ -206,7 +191,8 @@ class Prune(Pass):
     )
     target: float = option(
         0.0,
-        "with data: share of the reference phases to remove, whatever is lost; 0 = by max_drop",
+        "share of the reference phases to remove, whatever is lost (without data: method obs); "
+        "0 = by max_drop or budget",
         low=0.0,
         high=0.9999,
     )
@@ -285,7 +271,9 @@ class Prune(Pass):
             return BoundedDrop(1.0 if self.target else self.max_drop)
         if self.method == "search":
             return Budgeted(error=0.0, drop=self.max_drop)
-        return Budgeted(error=self.budget, drop=1.0 if self.target else self.max_drop)
+        whatever = bool(self.target)
+        error = math.inf if whatever and self.method == "obs" else self.budget
+        return Budgeted(error=error, drop=1.0 if whatever else self.max_drop)
 
     def run(self, program: Program, context: Context) -> Program:
         found = self._pruned(program, context)
@@ -319,7 +307,14 @@ class Prune(Pass):
             )
             return baseline(program, accept, rules)
         if context.network is None:
-            return self._by_weights(program, context)
+            return by_weights(
+                program,
+                context,
+                method=self.method,
+                budget=self.budget,
+                target=self.target,
+                most_tiles=self.most_tiles,
+            )
         reference = sum(
             reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
         )
@@ -370,35 +365,6 @@ class Prune(Pass):
             port_factors=self.port_factors,
             deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
-
-    def _by_weights(self, program: Program, context: Context) -> Program:
-        rules, ports = drawing_rules(context), program.ports
-        tiles = sum(len(tile_shapes(_shape(layer.weight), ports)) for layer in program.layers)
-        thin = self.method == "obs" and self.budget > 0.0
-        if thin and tiles > self.most_tiles:
-            context.log(
-                f"prune: singular values only, phases stay: {tiles} tiles are more than most_tiles "
-                f"= {self.most_tiles}"
-            )
-            thin = False
-        what = "singular values and single phases" if thin else "singular values"
-        context.log(
-            f"prune: {self.method}, no data: {what} within a relative error of "
-            f"{self.budget:g} of each matrix (Frobenius)"
-        )
-        layers = []
-        for layer in program.layers:
-            weight = plain(layer.weight)
-            w, rank = nearest(weight, limit=self.budget, ports=ports)
-            found = drawn(sheets(w, rank=rank, ports=ports), rules)
-            new = cheaper(layer, found)
-            if thin and not np.iscomplexobj(weight):
-                tell = partial(context.progress, f"prune: single phases, {layer.name}")
-                thinner = nearest_thinned(weight, limit=self.budget, ports=ports, progress=tell)
-                if thinner is not None:
-                    new = cheaper(new, drawn([thinner], rules))
-            layers.append(new)
-        return replace(program, layers=tuple(layers))
 
 
 def _shape(w: Matrix) -> tuple[int, int]:
