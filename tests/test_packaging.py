@@ -146,4 +146,4 @@ def test_readme_has_exactly_two_set_up_commands() -> None:
     for command in commands.values():
         assert command.startswith("python3 -m venv ")
     assert "onnx2mzi samples/digits.onnx -O prune" in commands["run"]
-    assert commands["test"].endswith("-m pytest")
+    assert commands["test"].endswith("-m pytest -n auto")
