@@ -16,6 +16,7 @@ from onnx2mzi.errors import FitError
 from onnx2mzi.ir import BlockPlacement, MeshTile, Placement, Program, Stage
 from onnx2mzi.passes.annealing import Box
 from onnx2mzi.passes.floorplan import Objective, floorplan
+from onnx2mzi.passes.wider import cure
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass, option
 from onnx2mzi.pipeline.census import reference_phases, tile_census
@@ -224,8 +225,18 @@ class Place(Pass):
                 "tiles are inside the chip, without couplers"
             )
         wires = sum(layer_electrics(placed, context.technology).values(), Electrics())
-        for problem in violations(wires, context.technology):
+        wrong = violations(wires, context.technology)
+        for problem in wrong:
             context.log(f"place: {problem}")
+        if wrong and (
+            told := cure(
+                program,
+                context.technology,
+                wires,
+                partial(place_program, objective=self.objective),
+            )
+        ):
+            context.log(f"place: {told}")
         self._couplers(placed, context)
         share = die_share(width, height, context.technology)
         if share < 1:

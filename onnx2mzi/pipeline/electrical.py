@@ -184,10 +184,11 @@ def violations(found: Electrics, technology: Technology) -> list[str]:
     routing = technology.routing
     wrong = []
     if found.wire_percent > 100:
+        bus = "_G" in found.wire_pad
+        raised = "bus_room_um and bus_power, or [pads] size_um" if bus else "track_um"
         wrong.append(
             f"the wire of pad {found.wire_pad} carries {found.wire_percent:.0f} % of what its "
-            f"width allows ({routing.max_ma_per_um:g} mA/um): raise [routing] track_um or "
-            "bus_power, or [pads] size_um"
+            f"width allows ({routing.max_ma_per_um:g} mA/um): raise [routing] {raised}"
         )
     if found.heater_percent > 100:
         wrong.append(
@@ -198,7 +199,7 @@ def violations(found: Electrics, technology: Technology) -> list[str]:
         wrong.append(
             f"ground {found.ir_drop_pad} rises by {found.ir_drop_percent:.3g} % of a heater's "
             f"voltage for pi, {routing.max_ir_drop_percent:g} % are allowed: raise [routing] "
-            "bus_power, prune more, or use fewer --ports"
+            "bus_power and bus_room_um, prune more, or use fewer --ports"
         )
     return wrong
 

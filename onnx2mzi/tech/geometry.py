@@ -30,8 +30,9 @@ from onnx2mzi.tech.technology import CrossKind, PadStyle, Technology
 class Cells:
     """Sizes that hold for the whole chip, in um.
 
-    `stage_um` is a coupler with its four S-bends, `crossing_um` a crossing of two rows with
-    room to trim its path, `trim_um` the guide on which one wavelength can be added.
+    `stage_um` is a coupler with its four S-bends, or the room that a bus is given, `crossing_um` a
+    crossing of two rows with room to trim its path, `trim_um` the guide on which one wavelength
+    can be added.
     """
 
     pitch_um: float
@@ -54,7 +55,9 @@ def cells(technology: Technology) -> Cells:
     pitch = row_pitch_um(technology)
     gap, coupler = technology.coupler.port_gap_um, technology.coupler
     bend = s_bend((pitch - gap) / 2, radius)
-    stage = on_grid(2 * bend.run_um + coupler.length_um, grid)
+    room = technology.routing.bus_room_um
+    room += 2 * technology.rules.metal_space_um + 4 * grid if room else 0.0
+    stage = on_grid(max(2 * bend.run_um + coupler.length_um, room), grid)
     fill = stage - 2 * bend.run_um - coupler.length_um
     trim_angle = float(bump_angle_rad(technology.guide_wavelength_um, radius))
     # Sections are whole double steps, so that one can lie in the middle of a cell on the grid.

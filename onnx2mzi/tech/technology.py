@@ -222,6 +222,10 @@ class Routing:
         default=0.4,
         metadata=number(0.0, 1, "power a heater, of that for pi, for which buses are made"),
     )
+    bus_room_um: float = field(
+        default=0.0,
+        metadata=number(0, 2000, "least room for a bus beside heaters; 0: over the couplers"),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
