@@ -217,19 +217,19 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
         "reference": whole,
         "dense": nets.accuracy(net, dense.weights, dense.biases, *seen),
     }
-    for what, value in (
-        ("ports", given.ports),
-        ("port_factors", given.port_factors),
-        ("share", given.share != "none" and given.share),
-        ("rail", given.rail),
-    ):
-        base |= {what: value} if value else {}
+    labels = {
+        f"{given.ports} ports": given.ports,
+        "port factors": given.port_factors,
+        f"shared {given.share}": given.share != "none",
+        "rail": given.rail,
+    }
+    label = ", ".join([method_name, *(text for text, holds in labels.items() if holds)])
     if method_name == "exact":
         found = censuses(program, program_starts(program))
         counts = {k: v.phases_active for k, v in found.items()}
         heat = {f"{k}_rad": round(v.heat_rad, 2) for k, v in found.items()}
         return [
-            {**base, "method": "exact", "reference_rad": round(textbook_rad(model, ports), 1)}
+            {**base, "method": label, "reference_rad": round(textbook_rad(model, ports), 1)}
             | {"accuracy": base["dense"], **counts, **heat}
         ]
     from_program = method_name in FROM_PROGRAM or given.start == "program"
@@ -264,7 +264,7 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
         if most != keep[0]:
             tool.shrink(course, task, most)
         rows.append(
-            {**base, "method": method_name, "level": level, "epochs": given.epochs}
+            {**base, "method": label, "level": level, "epochs": given.epochs}
             | ({"starts": given.starts} if apart else {})
             | measured(net, course, program, *seen)
             | {"cpu_s": round(time.process_time() - began, 1)}

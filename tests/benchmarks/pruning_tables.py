@@ -101,7 +101,9 @@ def details(rows: Sequence[Row]) -> str:
     ).items():
         whole = same[0]["reference"]
         uv = mean(row["uv"] for row in same)
-        power = ""
+        power = drivers = ""
+        if all("drivers" in row for row in same):
+            drivers = f"{mean(row['drivers'] for row in same):,.0f}"
         if all("reference_rad" in row for row in same):
             power = f"-{mean(1 - row['active_rad'] / row['reference_rad'] for row in same):.2%}"
         lines.append(
@@ -110,6 +112,7 @@ def details(rows: Sequence[Row]) -> str:
                 method,
                 f"{level:g} %",
                 f"{mean(row['active'] for row in same):,.0f}",
+                drivers,
                 *(f"{mean(1 - row[key] / whole for row in same):.2%}" for key in _COUNTS),
                 f"{1 - uv / LOTTERY_PHASES:.2%}" if name == LOTTERY_NET else "",
                 power,
@@ -125,6 +128,7 @@ def details(rows: Sequence[Row]) -> str:
         "method",
         "level",
         "heaters",
+        "drivers",
         "no heater",
         "passive none",
         "push-pull, passive none",
