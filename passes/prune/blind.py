@@ -19,6 +19,9 @@ from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.census import layer_census, reference_phases, tile_shapes
 
+# Above so many heaters rounds are large: a round takes some 30 s there.
+FEW = 20_000
+
 Grids = tuple[TileGrid, ...]
 
 
@@ -118,4 +121,6 @@ def to_phases(
     layers: Layers = [sheets(w, rank=min(w.shape), ports=ports, direct=True) for w in weights]
     metrics = [[(np.eye(w.shape[0]), np.eye(w.shape[1]))] for w in weights]
     rates = [1 / max(float(np.linalg.norm(w)) ** 2, 1e-300) for w in weights]
-    return thinned_together(layers, metrics, rates, most=most, good=lambda found: True, tell=tell)
+    return thinned_together(
+        layers, metrics, rates, most=most, good=lambda found: True, few=FEW, tell=tell
+    )

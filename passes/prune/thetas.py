@@ -91,6 +91,14 @@ def felt(left: npt.NDArray[Any], right: npt.NDArray[Any], p: Real, c: Real) -> R
     return np.asarray((a * b).sum((1, 2)))
 
 
+def _met(fields: npt.NDArray[Any], metric: Real) -> tuple[npt.NDArray[Any], Real]:
+    """The guides (last axis) on which any of the fields is, and the metric between them."""
+    met = np.abs(fields).max(axis=(0, 1), initial=0.0) > 0.0
+    if met.all():
+        return fields, metric
+    return fields[:, :, met], metric[np.ix_(met, met)]
+
+
 def hessian(left: npt.NDArray[Any], right: npt.NDArray[Any], p: Real, c: Real) -> npt.NDArray[Any]:
     """Gauss-Newton matrix of tr(P D C D^T) / 2: H_pq = tr(P dW_p C dW_q^T), lower triangle.
 
@@ -98,6 +106,9 @@ def hessian(left: npt.NDArray[Any], right: npt.NDArray[Any], p: Real, c: Real) -
     void.
     """
     dtype = np.float32 if len(left) > LARGE else np.float64
+    # In large meshes a parameter meets few guides; where none of them does nothing adds up.
+    left, p = _met(left, p)
+    right, c = _met(right, c)
     left, right, lp, rc = (
         without_dust(x.astype(dtype), float(np.abs(x).max(initial=0.0)))
         for x in (left, right, left @ p, right @ c)

@@ -7,6 +7,7 @@ what the ones before it left, as columns do in GPTQ (arXiv 2210.17323). There is
 so it is also quick: a goal picks a place on it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,8 @@ MOST = 100_000
 WIDE = 2000
 # Share of all heaters that goes in one round, and rounds in sequence that may fail.
 ROUND = 0.1
+# The same where the way is long: half a minute each at 784 ports.
+FAST = 0.25
 PATIENCE = 2
 
 Layers = list[tuple[Sheet, ...]]
@@ -190,6 +193,7 @@ def thinned_together(
     most: float,
     good: Callable[[Layers], bool],
     noise_rad: float = 0.0,
+    few: float = math.inf,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Layers:
     """The sheets of all layers with ever fewer phases, until no more than `most` are left or
@@ -211,7 +215,8 @@ def thinned_together(
         heaters = sum(place.piece.heaters for place in here)
         if heaters == 0:
             break
-        count = max(int(min(ROUND * heaters, phases - most)), 1)
+        share = ROUND if heaters <= few else FAST
+        count = max(math.ceil(min(share * heaters, phases - most)), 1)
         pieces = without([place.piece for place in here], count)
         here = [replace(place, piece=piece) for place, piece in zip(here, pieces, strict=True)]
         found = _with_pieces(found, here)
