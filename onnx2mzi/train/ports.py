@@ -87,7 +87,8 @@ def _around(graph: GraphProto, layer: LinearLayer, node: NodeProto) -> tuple[lis
         return prefix + name
 
     def made(op: str, inputs: list[str], output: str, axis: int | None = None) -> NodeProto:
-        node = helper.make_node(op, inputs, [output], name=output)
+        name = output if output.startswith(prefix) else prefix + "out"
+        node = helper.make_node(op, inputs, [output], name=name)
         node.attribute.extend([] if axis is None else [helper.make_attribute("axis", axis)])
         return node
 

@@ -24,7 +24,7 @@ def complex_model(interleaved: bool) -> bytes:
         rows, columns = np.arange(6).reshape(2, 3).T.ravel(), np.arange(8).reshape(2, 4).T.ravel()
         whole = whole[np.ix_(rows, columns)]
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], name="product")],
+        [helper.make_node("MatMul", ["x", "w"], ["y"], name="y")],
         "complex",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", 8])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["B", 6])],
