@@ -34,7 +34,7 @@ WIDE = 2000
 # Share of all heaters that goes in one round, and rounds in sequence that may fail.
 ROUND = 0.1
 # The same where the way is long: half a minute each at 784 ports.
-FAST = 0.25
+FAST = 0.33
 PATIENCE = 2
 
 Layers = list[tuple[Sheet, ...]]

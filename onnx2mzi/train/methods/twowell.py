@@ -8,6 +8,7 @@ again every few steps, and lambda rises through the training.
 The paper also puts the mean in the place of what is pruned (mean replacement). With `rail` the
 wells of those that would go are at plus and minus their layer's mean |phase|, and there they end:
 they stay as heaters, on the arm that their sign asks for, and hang on one driver a layer, a rail.
+They are put there when it is settled who goes, so that the end of the training settles the rest.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ EVERY = 10
 # Weight of the wells at the end, a phase and square rad, as a share of the loss; of the far well.
 STRENGTH = 2e-2
 FAR = 0.02
+# The share of the training up to which it is asked who goes.
+ASKED = 0.7
 
 
 @dataclass
@@ -41,7 +44,9 @@ class TwoWell:
         def hook(trainer: Trainer, at: At) -> None:
             nonlocal stays, share, centre, wells
             share = at.share
-            if at.step % EVERY == 0 and at.share < 0.7:
+            if task.rail and at.share >= ASKED:
+                put_on_rails(network, stays)
+            elif at.step % EVERY == 0 and at.share < ASKED:
                 size = magnitude(network)
                 # On rails what differs most from the rest has a driver of its own.
                 away = (size - wells).abs() if task.rail else layer_adaptive(network)
@@ -56,7 +61,7 @@ class TwoWell:
                     wells = means(network, stays)
 
         def penalty(trainer: Trainer, phase: Tensor) -> Tensor:
-            weight = STRENGTH * min(share / 0.7, 1.0) ** 2
+            weight = STRENGTH * min(share / ASKED, 1.0) ** 2
             near = (phase.abs() - wells)[~stays & network.alive].square().sum()
             far = (phase[stays].abs() - centre).square().sum()
             return weight * (near + FAR * far)
