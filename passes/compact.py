@@ -7,6 +7,7 @@ All exact, in the balanced gauge (M(theta) is [[s, c], [c, -s]] for phi = 0; see
 - MZIs that no light reaches, or whose light nobody looks at, go.
 - MZIs move to other columns, past those that they do not touch: as early or as late as can be, or
   crossings in columns of their own, which are short. The layout's lengths say what is best.
+- Truncated triangles become as short as square meshes (see `shallow`).
 - Where most MZIs are crossings the mesh is laid out anew (see `untangle`); where no attenuator is
   between, U's MZIs go to V for it.
 Columns without theta, or without phi, are short by themselves (tech.geometry.plan_columns).
@@ -27,6 +28,7 @@ from onnx2mzi.kernels.gauge import column_slices
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.laying import Lengths
+from onnx2mzi.passes.shallow import nulled_anew
 from onnx2mzi.passes.trim import with_trims_again
 from onnx2mzi.passes.untangle import untangled
 from onnx2mzi.physics.arrays import wrapped
@@ -40,6 +42,8 @@ from onnx2mzi.tech.geometry import cells, heated_um
 
 # Of more tiles each is searched for less.
 MANY_TILES = 50
+# With less effort triangles stay as they are.
+WORTH_NULLING = 0.25
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -256,9 +260,13 @@ def compact_tile(
     same = len(v.port) == len(whole.v.port) and len(u.port) == len(whole.u.port)
     heaters = np.count_nonzero(v.theta) + np.count_nonzero(u.theta)
     same &= heaters == np.count_nonzero(whole.v.theta) + np.count_nonzero(whole.u.theta)
-    if same and _dense(v) and _dense(u):
-        return tile
     whole = replace(whole, v=v, u=u)
+    if effort >= WORTH_NULLING:
+        whole = nulled_anew(whole)
+    if same and _dense(v) and _dense(u):
+        if whole.v is v and whole.u is u:
+            return tile
+        return min(tile, _shortest(whole, rules, technology), key=lambda o: _cost(o, technology))
     anew = untangled(whole, lengths=lengths_of(technology), effort=effort, merge=True)
     made = [_shortest(one, rules, technology) for one in (whole, anew) if one is not None]
     return min((tile, *made), key=lambda one: _cost(one, technology))
