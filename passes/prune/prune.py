@@ -225,6 +225,14 @@ class Prune(Pass):
         None, "training: samples a step; none: a twentieth of the samples, 32 to 500", low=1
     )
     lr: float = option(0.01, "training: peak rate of the phases", unit="rad", low=0.0)
+    dense_epochs: float | None = option(
+        None,
+        "training from nearly no phases: epochs before phases go; none: epochs",
+        low=0.0,
+    )
+    dense_lr: float | None = option(
+        None, "training from nearly no phases: peak rate of these; none: lr", unit="rad", low=0.0
+    )
     start: str = option(
         "auto",
         "training: from the phases of the decomposition, from nearly none, or as suits the method",
@@ -363,6 +371,8 @@ class Prune(Pass):
             share=self.share,
             rail=self.rail,
             port_factors=self.port_factors,
+            dense_epochs=self.dense_epochs,
+            dense_lr=self.dense_lr,
             deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
 

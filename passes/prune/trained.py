@@ -71,6 +71,8 @@ class Recipe:
     share: str = "none"
     rail: bool = False
     port_factors: bool = False
+    dense_epochs: float | None = None
+    dense_lr: float | None = None
 
     @property
     def from_zero(self) -> bool:
@@ -196,7 +198,8 @@ class Course:
         )
         walk = Walk(self.trainer, method(recipe.method), task, self._told)
         if recipe.from_zero and recipe.method not in WITHOUT_DENSE:
-            self.trainer.fit(self.epochs, what="dense")
+            epochs = self.epochs if recipe.dense_epochs is None else recipe.dense_epochs
+            self.trainer.fit(epochs, lr=recipe.dense_lr, what="dense")
         if recipe.keep is not None:
             walk.to(recipe.keep)
         elif not walk.within(lambda: self.distance() <= recipe.max_drop, recipe.first):

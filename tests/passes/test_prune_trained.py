@@ -294,3 +294,23 @@ def test_factors_of_ports_are_electronic(problem: tuple[Program, Network]) -> No
     assert not np.allclose(with_them, without, atol=1e-2)
     first = network.on(original_host(made.host)).outputs({}, network.held)["y"]
     np.testing.assert_allclose(first, network.outputs({}, network.held)["y"], atol=1e-5)
+
+
+def test_the_training_before_anything_goes_has_settings_of_its_own(
+    problem: tuple[Program, Network],
+) -> None:
+    program, network = problem
+    told: list[tuple[str, int]] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.append((what.split(":")[1].strip(), total))
+
+    found = []
+    step = Prune(method="soft-l1", target=0.6, epochs=1, lr=0.03)
+    longer = replace(step, dense_epochs=2.0)
+    for each in (step, longer, replace(longer, dense_lr=0.003)):
+        made = each.run(program, context(network=network, progress=progress))
+        found.append(program_matrices(made)["fc1"])
+    steps = [total for what, total in told if what == "dense"]
+    assert steps[-1] == 2 * steps[0]
+    assert not np.allclose(found[0], found[1]) and not np.allclose(found[1], found[2])
