@@ -300,6 +300,13 @@ class Prune(Pass):
                 where="prune{noise=...}",
                 hint="give --data FILE.npz" if blind else "take method=obs, or one that trains",
             )
+        by_error = self.method in ("truncate", "magnitude")
+        if self.target > 0 and (by_error or (self.method == "ports" and context.network is None)):
+            raise UsageError(
+                f"method={self.method} takes no target{'' if by_error else ' without data'}",
+                where="prune{target=...}",
+                hint="take method=obs" if by_error else "take method=obs, or give --data FILE.npz",
+            )
         if self.method == "search":
             return searched(program, context, self._recipe(program, context))
         if self.method in METHODS:

@@ -241,6 +241,13 @@ def test_the_user_hears_how_the_budget_is_judged_and_how_far_it_is(labels: bool)
         assert all(done <= total for done, total in counts)
 
 
+@pytest.mark.parametrize("method", ["truncate", "magnitude", "ports"])
+def test_a_target_that_a_method_cannot_keep_is_refused(method: str) -> None:
+    mesh = lowered(classifier()[0])
+    with pytest.raises(UsageError, match=f"{method} takes no target"):
+        Prune(method=method, target=0.9).run(mesh, context())
+
+
 def test_a_target_is_met_without_data() -> None:
     program, _ = classifier()
     mesh = lowered(program)
