@@ -197,7 +197,9 @@ class Reader:
                 raise self.refuse(head, f"{stop - start} entries of {name}, not {size}")
             array = self._arrays.get(name)
             if array is None:
-                raise self.refuse(head, f"there is no array '{name}' beside the text")
+                raise self.refuse(
+                    head, f"there is no array '{name}' in the .npz of the same name beside the text"
+                )
             if array.dtype != DTYPES[dtype] or array.ndim != 1:
                 kind = f"{array.dtype} of shape {array.shape}"
                 raise self.refuse(head, f"array '{name}' is {kind}, not a row of {dtype}")
