@@ -363,7 +363,7 @@ class Prune(Pass):
         return Recipe(
             method=self.method,
             max_drop=self.max_drop,
-            keep=round((1 - self.target) * reference) if self.target else None,
+            keep=int((1 - self.target) * reference + 1e-6) if self.target else None,
             start=self.start,
             epochs=self.epochs,
             batch=self.batch,

@@ -64,11 +64,12 @@ def test_a_target_is_met_and_the_program_is_what_was_trained(
 ) -> None:
     program, network = problem
     points: list[FrontierPoint] = []
-    step = Prune(method=method, target=0.7, epochs=20, lr=0.03)
+    step = Prune(method=method, target=0.68, epochs=20, lr=0.03)
     given = context(network=network, point=points.append)
     result = Pipeline((step,)).run(program, given)
     reference = 5 * 4 + 6 * 5 + 5 + 3 * 2 + 5 * 4 + 3
-    assert active(result.program) <= 0.3 * reference < active(program)
+    # 26.88 heaters: 27 are too many.
+    assert active(result.program) <= 0.32 * reference < active(program)
     assert not verify(result.program)
     on = network.on(result.program.host)
     right = 1 - on.distance(program_matrices(result.program))
