@@ -79,6 +79,8 @@ def baselines(rows: Sequence[Row]) -> str:
     return "### Baselines\n\n" + _table(head, lines)
 
 
+# Per cent that rounding may leave above a level.
+SHORT = 0.2
 _COUNTS = ("active", "none", "push-pull")
 
 
@@ -88,9 +90,19 @@ def levels(title: str, rows: Sequence[Row]) -> str:
     lines = []
     for (method,), same in _groups(rows, "method").items():
         at = {share: [row for row in same if row["level"] == share] for share in shares}
-        lines.append([method] + [_spread(lost(at[s])) if at[s] else "" for s in shares])
+        lines.append([method] + [_at(s, at[s]) for s in shares])
     head = ["points lost at", *(f"{share:g} %" for share in shares)]
     return f"### {title}\n\n" + _table(head, lines)
+
+
+def _at(level: float, rows: Sequence[Row]) -> str:
+    """Points lost; what is gone too where a method stopped above the level."""
+    if not rows:
+        return ""
+    left = "drivers" if "rail" in rows[0]["method"] else "active"
+    gone = 100 * mean(1 - row[left] / row["reference"] for row in rows)
+    short = f", {gone:.1f} % gone" if gone < level - SHORT else ""
+    return _spread(lost(rows)) + short
 
 
 def details(rows: Sequence[Row]) -> str:
