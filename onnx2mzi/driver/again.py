@@ -7,6 +7,7 @@ where its history ends; it is `place` if nothing else is asked for.
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeGuard
 
 from onnx2mzi.driver.options import Options
 from onnx2mzi.driver.plugins import PASSES
@@ -24,7 +25,7 @@ PLACE = "place"
 COMPARED = ("tile", "svd", "decompose", "canonicalize")
 
 
-def is_program(model: object) -> bool:
+def is_program(model: object) -> TypeGuard[str | Path]:
     """Whether the file is a program of ours and not a model."""
     return isinstance(model, (str, Path)) and Path(model).suffix == SUFFIX
 

@@ -114,7 +114,7 @@ def imported(model: Model, options: Options) -> Program:
 
     A program with meshes is taken up as it is.
     """
-    if isinstance(model, (str, Path)) and is_program(model):
+    if is_program(model):
         return taken_up(Path(model))
     program = import_model(
         model,

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from onnx2mzi.driver.again import SUFFIX, valid_program
+from onnx2mzi.driver.again import is_program, valid_program
 from onnx2mzi.driver.compile import Model, host_of, imported, load
 from onnx2mzi.driver.options import Options, check_numbers
 from onnx2mzi.driver.plugins import technology
@@ -29,7 +29,7 @@ def inspect(path: Path, options: Options) -> Row:
     """What is in a model, a `.mzi` or an output folder. Raises InputError."""
     if path.is_dir():
         return described(load(path).program)
-    if path.suffix == SUFFIX:
+    if is_program(path):
         return described(valid_program(path))
     return plan(path, options)
 

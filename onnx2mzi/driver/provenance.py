@@ -21,7 +21,7 @@ def about(model: str | Path | bytes, options: Options, pipeline: Pipeline) -> di
     if options.measured is not None:
         read["measured"] = options.measured
     if is_program(model):
-        read["arrays"] = Path(str(model)).with_suffix(".npz")
+        read["arrays"] = Path(model).with_suffix(".npz")
     return {
         "command": options.command,
         "versions": versions(),

@@ -28,15 +28,15 @@ class OneCycle:
         now = network.phases_active
         last = 1 - keep / now
 
+        def cut(count: int) -> None:
+            if count < network.phases_active:
+                mask = highest(layer_adaptive(network), count, network, floors)
+                trainer.keep(mask & network.alive)
+
         def hook(trainer: Trainer, at: At) -> None:
             if at.step % EVERY and at.step != at.steps - 1:
                 return
-            count = max(round(now * (1 - sparsity(at.share, 0.0, last))), keep)
-            if count < network.phases_active:
-                trainer.keep(
-                    highest(layer_adaptive(network), count, network, floors) & network.alive
-                )
+            cut(max(round(now * (1 - sparsity(at.share, 0.0, last))), keep))
 
         trainer.fit(task.epochs, hook=hook, what=f"one-cycle to {keep}")
-        if network.phases_active > keep:
-            trainer.keep(highest(layer_adaptive(network), keep, network, floors) & network.alive)
+        cut(keep)
