@@ -35,7 +35,7 @@ def shallow_rows(a: Matrix) -> BalancedMesh:
 
     As `kernels.decompose_rows`, in other columns.
     """
-    return min((_rows(a, odd) for odd in (0, 1)), key=_columns)
+    return min((_rows(a, odd) for odd in (0, 1)), key=_columns_and_heat)
 
 
 def shallow_columns(a: Matrix) -> BalancedMesh:
@@ -43,7 +43,7 @@ def shallow_columns(a: Matrix) -> BalancedMesh:
 
     As `kernels.decompose_columns`, in other columns.
     """
-    return min((_turned(a.T, odd) for odd in (0, 1)), key=_columns)
+    return min((_turned(a.T, odd) for odd in (0, 1)), key=_columns_and_heat)
 
 
 def nulled_anew(tile: BalancedTile) -> BalancedTile:
@@ -70,6 +70,10 @@ def _matrix(mesh: BalancedMesh) -> Matrix:
 
 def _columns(mesh: BalancedMesh) -> int:
     return int(mesh.column[-1]) + 1 if len(mesh.column) else 0
+
+
+def _columns_and_heat(mesh: BalancedMesh) -> tuple[int, float]:
+    return _columns(mesh), float(np.abs(mesh.theta).sum())
 
 
 def _rows(a: Matrix, odd: int) -> BalancedMesh:

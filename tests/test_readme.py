@@ -44,7 +44,7 @@ def test_levels_are_the_presets() -> None:
         level: [step for step in LEVELS[level].split(",") if step not in LEVELS[level - 1]]
         for level in (1, 2)
     }
-    assert added == {1: ["canonicalize"], 2: ["prune", "compact"]}
+    assert added == {1: ["canonicalize", "compact"], 2: ["prune"]}
     last = "quantize{bits=8 rounding=sequential}"
     assert last in LEVELS[3] and f"`{last}`" in README
     assert f"see below; default {DEFAULT_LEVEL} |" in README

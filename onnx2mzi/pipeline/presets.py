@@ -15,7 +15,7 @@ from onnx2mzi.pipeline.stages import missing_names
 DEFAULT_LEVEL = 1
 LEVELS: dict[int, str] = {
     0: "tile,svd,decompose,place",
-    1: "tile,svd,decompose,canonicalize,place",
+    1: "tile,svd,decompose,canonicalize,compact,place",
     2: "tile,svd,decompose,canonicalize,prune,compact,place",
     3: "tile,svd,decompose,canonicalize{trials=8},prune,prune{method=search},"
     "compact,quantize{bits=8 rounding=sequential},place",

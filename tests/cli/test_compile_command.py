@@ -60,10 +60,10 @@ def test_json_is_the_report_and_nothing_else(cli: Cli, folder: Path) -> None:
 def test_quiet_and_verbose(cli: Cli) -> None:
     assert cli("tiny.onnx", *QUICK, "-q").err == ""
     err = cli("tiny.onnx", *QUICK, "-v").err
-    assert "onnx2mzi: 3/5 decompose: " in err
+    assert "onnx2mzi: 3/6 decompose: " in err
     assert "pipeline: " not in err
     err = cli("tiny.onnx", *QUICK, "-vv").err
-    assert "onnx2mzi: pipeline: tile,svd,decompose,canonicalize,place" in err
+    assert "onnx2mzi: pipeline: tile,svd,decompose,canonicalize,compact,place" in err
 
 
 def test_the_manifest_says_how_it_was_made(cli: Cli, folder: Path) -> None:
@@ -71,7 +71,7 @@ def test_the_manifest_says_how_it_was_made(cli: Cli, folder: Path) -> None:
     cli("tiny.onnx", "-q", *QUICK, "--output-dir=b", "--seed", "3")
     a = json.loads((folder / "a" / "manifest.json").read_text())
     assert a["command"] == ("onnx2mzi tiny.onnx --ports 4 --emit ir,phases,onnx,report --seed 3")
-    assert a["pipeline"] == "tile,svd,decompose,canonicalize,place"
+    assert a["pipeline"] == "tile,svd,decompose,canonicalize,compact,place"
     assert a["seed"] == 3
     assert a["inputs"]["model"]["name"] == "tiny.onnx"
     # Where it goes and how it is told is not part of what it is.
@@ -116,7 +116,7 @@ def test_dry_run_writes_nothing(cli: Cli, folder: Path) -> None:
     assert said.code == 0
     assert names(folder) == ["tiny.onnx"]
     assert "input 'x' float32 [N, 6]" in said.out
-    assert "pipeline: tile,svd,decompose,canonicalize,place" in said.out
+    assert "pipeline: tile,svd,decompose,canonicalize,compact,place" in said.out
     assert "would write tiny_mzi (dry run: nothing is written)" in said.out
     assert re.search(r"stays electronic \(1\):\n  node 'fc2' \(Gemm\): .+", said.out)
     assert json.loads(cli("tiny.onnx", "--dry-run", "--json").out)["output_dir"] == "tiny_mzi"
@@ -126,7 +126,7 @@ def test_looking_inside(cli: Cli, folder: Path) -> None:
     said = cli("tiny.onnx", *QUICK, "--print-after", "svd", "--dump-ir", "dump", "--timing")
     assert said.code == 0
     assert said.err.count("// after ") == 1
-    assert "// after 2/5: svd" in said.err
+    assert "// after 2/6: svd" in said.err
     assert re.search(r"^ +\d+\.\d{3} s  the whole compile$", said.err, re.M)
     assert "00-import.mzi" in names(folder / "dump")
     report = json.loads((folder / "tiny_mzi" / "report.json").read_text())

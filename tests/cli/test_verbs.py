@@ -43,7 +43,7 @@ def test_inspect_a_program_and_a_folder(cli: Cli, chips: Path) -> None:
     for file in ("exact/program.mzi", "exact"):
         said = cli("inspect", file)
         assert said.code == 0
-        assert "  passes so far: tile,svd,decompose,canonicalize,place" in said.out
+        assert "  passes so far: tile,svd,decompose,canonicalize,compact,place" in said.out
         assert re.search(r"^fc1 +Gemm +5 x 6 +4 +\d+ -> \d+ +\d+ -> \d+$", said.out, re.M)
 
 

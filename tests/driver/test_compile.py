@@ -93,6 +93,14 @@ def test_lossless_levels_are_the_model(tiny_onnx: bytes, level: int) -> None:
     np.testing.assert_allclose(chip.run({"x": x})["y"], expected, rtol=1e-5)
 
 
+def test_no_lossless_chip_is_deeper_than_the_textbook_chip() -> None:
+    digits = Path(__file__).parents[2] / "samples" / "digits.onnx"
+    textbook, exact = (onnx2mzi.compile(digits, level).report for level in (0, 1))
+    assert exact["depth_columns"] <= textbook["depth_columns"]
+    assert exact["loss_db_worst"] < textbook["loss_db_worst"]
+    assert exact["phases_active"] == exact["phases_exact"]
+
+
 def test_the_report_has_the_contract_keys_for_chip_and_layers(tiny_onnx: bytes) -> None:
     report = onnx2mzi.compile(tiny_onnx, ports=4).report
     assert set(REPORT_KEYS) <= set(report)

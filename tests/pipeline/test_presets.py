@@ -139,7 +139,7 @@ def test_an_option_that_no_pass_has_is_refused_if_it_was_asked_for() -> None:
         with_options(passes, {"budget": 0.1}, needed={"budget": "--budget"})
     assert str(caught.value) == (
         "--budget: no pass of this pipeline has the option 'budget' "
-        "(the pipeline is: tile,svd,decompose,canonicalize,place)"
+        "(the pipeline is: tile,svd,decompose,canonicalize,compact,place)"
     )
 
 
