@@ -247,6 +247,8 @@ def compact_tile(
 
     A tile of which single phases were fixed stays as it is: merged, they would be others.
     """
+    if _is_square(tile.v, len(tile.sigma)) and _is_square(tile.u, len(tile.sigma)):
+        return tile
     whole = balanced_tile(tile)
     if rules.passive in (Passive.NONE, Passive.ALL):
         # What is fixed follows from the rules alone.
@@ -270,6 +272,19 @@ def compact_tile(
     anew = untangled(whole, lengths=lengths_of(technology), effort=effort, merge=True)
     made = [_shortest(one, rules, technology) for one in (whole, anew) if one is not None]
     return min((tile, *made), key=lambda one: _cost(one, technology))
+
+
+def _is_square(mesh: Mesh, channels: int) -> bool:
+    """Whether this is Clements' rectangle, of which light takes all and every MZI turns it:
+    nothing of it cancels, and no mesh of as many MZIs is shorter."""
+    parity = (mesh.port + mesh.column) % 2
+    return (
+        len(mesh) == mesh.ports * (mesh.ports - 1) // 2
+        and mesh.columns <= mesh.ports
+        and channels >= mesh.ports - 1
+        and bool((parity == parity[:1]).all())
+        and bool(mesh.theta_rad.all())
+    )
 
 
 def lengths_of(technology: Technology) -> Lengths:

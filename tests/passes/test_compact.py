@@ -12,6 +12,7 @@ from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.emulate.transfer import tile_matrix
 from onnx2mzi.ir import MeshTile, Program
 from onnx2mzi.kernels import BalancedMesh, build
+from onnx2mzi.passes.canonicalize import isometry_tile
 from onnx2mzi.passes.compact import (
     SCHEDULES,
     Compact,
@@ -141,6 +142,33 @@ def test_a_tile_with_fixed_phases_stays(make_tile: Callable[..., MeshTile]) -> N
     tile = make_tile(np.random.default_rng(0), 5, 6, Drive.ARM_CHOICE)
     assert balanced_tile(tile).fixed_u is not None
     assert compact_tile(tile, RULES, TECHNOLOGY) is tile
+
+
+@pytest.mark.parametrize(("kept", "changes"), [(6, False), (5, False), (4, True), (3, True)])
+def test_full_square_meshes_stay_and_truncated_ones_get_shorter(kept: int, changes: bool) -> None:
+    rng = np.random.default_rng(kept)
+    left, right = (np.linalg.qr(rng.standard_normal((6, 6)))[0][:, :kept] for _ in range(2))
+    guides = np.arange(6, dtype=np.int32)
+    whole = isometry_tile(guides, guides, left, np.linspace(1.0, 0.5, kept), right.T)
+    tile = drawn_tile(whole, RULES)
+    assert (compact_tile(tile, RULES, TECHNOLOGY) is not tile) == changes
+
+
+def test_square_meshes_of_mostly_crossings_are_laid_out_anew() -> None:
+    rng = np.random.default_rng(0)
+    left, right = (np.linalg.qr(rng.standard_normal((10, 10)))[0] for _ in range(2))
+    guides = np.arange(10, dtype=np.int32)
+    whole = isometry_tile(guides, guides, left, np.linspace(1.0, 0.5, 10), right.T)
+
+    def sparse(mesh: BalancedMesh) -> BalancedMesh:
+        return replace(mesh, theta=np.where(mesh.column == 2, mesh.theta, 0.0))
+
+    tile = drawn_tile(replace(whole, u=sparse(whole.u), v=sparse(whole.v)), RULES)
+    made = compact_tile(tile, RULES, TECHNOLOGY)
+    assert tile_census(made, 1.0).crossings < tile_census(tile, 1.0).crossings / 2
+    # Guides may come in another order.
+    matrix = tile_matrix(tile)[np.ix_(made.outputs, made.inputs)]
+    assert np.abs(tile_matrix(made) - matrix).max() < 1e-12
 
 
 def test_rounded_phases_are_left_alone(make_program: Callable[..., Program]) -> None:
