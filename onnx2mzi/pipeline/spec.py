@@ -210,7 +210,7 @@ def build(item: ItemText, made: type[T]) -> T:
                 item.text,
                 option.start,
                 option.stop,
-                describe(fields[option.name]),
+                _remedy(fields[option.name], option.values),
             ) from None
     for field in fields.values():
         if field.required and field.name not in values:
@@ -236,6 +236,13 @@ def describe(field: OptionField) -> str:
     if field.unit:
         parts.append(f"in {field.unit}")
     return ", ".join(parts) + (f"; {field.help}" if field.help else "")
+
+
+def _remedy(field: OptionField, words: tuple[Word, ...] | None) -> str:
+    # The message names all choices already.
+    close = get_close_matches(words[0].text, field.choices, n=1, cutoff=0.6) if words else []
+    meant = f"did you mean '{close[0]}'? " if close else ""
+    return meant + field.help if field.choices and field.help else meant + describe(field)
 
 
 def suggestion(name: str, names: list[str], what: str) -> str:

@@ -137,7 +137,12 @@ OPTIONS = [
     (
         "paint{colour=green}",
         "paint: option 'colour' is 'green', not one of red, dark-blue",
-        "word, one of red|dark-blue; which",
+        "which",
+    ),
+    (
+        "paint{colour=dark-bleu}",
+        "paint: option 'colour' is 'dark-bleu', not one of red, dark-blue",
+        "did you mean 'dark-blue'? which",
     ),
     ("paint{finish=wet}", "paint: option 'finish' is 'wet', not one of matt, gloss", ""),
     ("paint{spots=1,x}", "paint: option 'spots' is 'x', not a whole number", ""),
