@@ -17,6 +17,7 @@ from onnx2mzi.driver.cluster import connected
 from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.copies import chosen_setting
 from onnx2mzi.driver.fabricated import calibration_of
+from onnx2mzi.emulate.accuracy import check_labels
 from onnx2mzi.emulate.characterize import (
     BITS,
     FACTORS,
@@ -115,6 +116,7 @@ def characterize(
     dataset = load_data(data, host)
     for note in dataset.notes:
         log(note)
+    check_labels(compiled.run_original(dataset.take(slice(0, 1)).inputs), dataset.labels)
     chosen = _spread(dataset, asked.samples)
     calibration = _calibration(asked, calibration_of(technology))
     setting = chosen_setting(asked.setting)

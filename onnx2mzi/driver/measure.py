@@ -11,6 +11,7 @@ from onnx2mzi.driver.options import Options
 from onnx2mzi.emulate.accuracy import (
     absolute_error,
     accuracy,
+    check_labels,
     disagreement,
     relative_error,
     score_output,
@@ -54,11 +55,13 @@ def samples(program: Program, runner: HostRunner, options: Options) -> Samples:
     if options.data is not None:
         data = load_data(options.data, host)
         notes += data.notes
+        _check_labels(data, program, runner, _name(options.data))
         fit, held = split(data)
         network = Network(runner, program.layers, fit, held)
     if options.test is not None:
         test = load_data(options.test, host)
         notes += test.notes
+        _check_labels(test, program, runner, _name(options.test))
         name = f"{len(test)} samples of {_name(options.test)}, never fitted on"
         return Samples(network, test.inputs, test.labels, name, tuple(notes))
     if held is not None and options.data is not None:
@@ -68,6 +71,14 @@ def samples(program: Program, runner: HostRunner, options: Options) -> Samples:
         host, batch=PROBES, seed=options.seed, input_shapes=dict(options.input_shapes)
     )
     return Samples(None, inputs, None, f"{_count(inputs)} random probe inputs")
+
+
+def _check_labels(data: Dataset, program: Program, runner: HostRunner, where: str) -> None:
+    # Before any pass works with them.
+    if data.labels is not None:
+        asked = {layer.name: layer.weight for layer in program.layers}
+        outputs = runner.run(asked, program.layers, data.take(slice(0, 1)).inputs)
+        check_labels(outputs, data.labels, where)
 
 
 def measured(

@@ -26,11 +26,32 @@ def top1(outputs: Arrays) -> np.ndarray:
     return np.asarray(outputs[name].argmax(axis=1))
 
 
+def check_labels(outputs: Arrays, labels: np.ndarray | None, where: str = "") -> None:
+    """Raises InputError if a label (B,) is none of the classes that the outputs have scores for.
+
+    Outputs without class scores are asked for nothing.
+    """
+    name = score_output(outputs)
+    if name is None or labels is None:
+        return
+    classes = outputs[name].shape[1]
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise InputError(
+            f"label {labels[wrong[0]]} of sample {wrong[0]}: '{name}' has the classes 0 to "
+            f"{classes - 1}",
+            where=where,
+            hint="classes are counted from 0, samples as well",
+        )
+
+
 def accuracy(outputs: Arrays, labels: np.ndarray) -> float:
-    """The share of samples whose top-1 class is the label (B,)."""
+    """The share of samples whose top-1 class is the label (B,). Raises InputError for a label that
+    is no class."""
     answers = top1(outputs)
     if answers.shape != labels.shape:
         raise InputError(f"{len(labels)} labels for {len(answers)} samples")
+    check_labels(outputs, labels)
     return float(np.mean(answers == labels))
 
 

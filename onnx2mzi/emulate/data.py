@@ -64,6 +64,7 @@ def load_data(data: str | Path | Mapping[str, np.ndarray], host: Host) -> Datase
     for spec in host.inputs:
         array = _find(spec, arrays, host, path)
         inputs[spec.name] = _cast(_reshape(array, spec, path), spec, path, notes)
+        _check_numbers(inputs[spec.name], spec, path)
     lengths = {name: len(array) for name, array in inputs.items()}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"'{name}' has {count}" for name, count in lengths.items())
@@ -159,6 +160,18 @@ def _cast(array: np.ndarray, spec: TensorSpec, path: Path, notes: list[str]) -> 
         )
     with np.errstate(all="ignore"):
         return array.astype(dtype)
+
+
+def _check_numbers(array: np.ndarray, spec: TensorSpec, path: Path) -> None:
+    if array.dtype.kind not in "fc" or not np.isnan(array).any():
+        return
+    bad = np.isnan(array).reshape(len(array), -1).any(axis=1)
+    raise InputError(
+        f"sample {int(bad.argmax())} for input '{spec.name}' holds NaN, {int(bad.sum())} of "
+        f"{len(array)} samples do",
+        where=str(path),
+        hint="leave them out, or put a value in its place; samples are counted from 0",
+    )
 
 
 def _labels(

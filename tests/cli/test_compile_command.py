@@ -132,7 +132,7 @@ def test_looking_inside(cli: Cli, folder: Path) -> None:
     report = json.loads((folder / "tiny_mzi" / "report.json").read_text())
     assert report["seconds"] > 0
     said = cli("tiny.onnx", *QUICK, "--print-after-all")
-    assert said.err.count("// after ") == 5
+    assert said.err.count("// after ") == 6
     report = json.loads((folder / "tiny_mzi" / "report.json").read_text())
     assert report["seconds"] is None
 

@@ -146,6 +146,16 @@ def test_accuracy_is_measured_where_there_are_labels(tiny_onnx: bytes) -> None:
     assert tested["changed_answers"] == 0.0
 
 
+def test_labels_that_are_no_classes_are_refused_before_any_pass(tiny_onnx: bytes) -> None:
+    wrong = data(4, labels=np.arange(4))
+    said: list[str] = []
+    with pytest.raises(InputError, match=r"label 3 of sample 3: .* classes 0 to 2"):
+        onnx2mzi.compile(tiny_onnx, ports=4, log=said.append, data=wrong)
+    with pytest.raises(InputError, match=r"label 3 of sample 3: .* classes 0 to 2"):
+        onnx2mzi.compile(tiny_onnx, ports=4, log=said.append, test=wrong)
+    assert said == []
+
+
 @pytest.mark.parametrize(
     "what", ["fade{by=0.01}", Fade(by=0.01), ["canonicalize", Fade(by=0.01)], [Fade(by=0.01)]]
 )

@@ -6,6 +6,7 @@ import pytest
 from onnx2mzi.emulate.accuracy import (
     absolute_error,
     accuracy,
+    check_labels,
     disagreement,
     relative_error,
     score_output,
@@ -25,8 +26,19 @@ def test_accuracy_and_disagreement() -> None:
     assert disagreement(SCORES, {"s": np.eye(3)[[0, 2, 1]]}) == pytest.approx(2 / 3)
     with pytest.raises(InputError, match="2 labels for 3 samples"):
         accuracy(SCORES, np.array([0, 1]))
+    with pytest.raises(InputError, match="label 3 of sample 2: 's' has the classes 0 to 2"):
+        accuracy(SCORES, np.array([0, 1, 3]))
     with pytest.raises(InputError, match="no output holds class scores"):
         accuracy({"v": np.ones(3)}, np.array([0, 1, 2]))
+
+
+def test_labels_are_asked_for_nothing_where_there_are_no_classes() -> None:
+    check_labels({"v": np.ones(3)}, np.array([-1, 5, 7]))
+    check_labels(SCORES, None)
+    check_labels(SCORES, np.array([0, 1, 2]))
+    with pytest.raises(InputError, match="label -1 of sample 0") as caught:
+        check_labels(SCORES, np.array([-1]), where="a.npz")
+    assert caught.value.where == "a.npz"
 
 
 def test_relative_error_is_the_worst_over_outputs() -> None:
