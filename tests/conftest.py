@@ -1,6 +1,7 @@
 """What tests of several rooms share: random programs, and the option that rewrites goldens."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -217,7 +218,7 @@ def random_program(seed: int, stage: Stage = Stage.MESH, drive: Drive | None = N
             Electronic(Loc(node="abs"), "a modulus", linear=False),
         ),
     )
-    return Program(
+    made = Program(
         name="net",
         stage=stage,
         ports=8,
@@ -227,6 +228,38 @@ def random_program(seed: int, stage: Stage = Stage.MESH, drive: Drive | None = N
         history=("tile{ports=8}", "svd"),
         drive_code=DriveCode(6, CodeLaw.VOLTAGE) if rng.random() < 0.3 else None,
     )
+    return made if made.drive_code is None else on_codes(made, made.drive_code)
+
+
+def on_codes(program: Program, code: DriveCode) -> Program:
+    """The program with its heaters at the nearest codes."""
+
+    def rounded(rad: Real, state: Flags, drive: Drive, low: float = -np.pi) -> Real:
+        at = code.nearest_rad(rad, drive)
+        # An attenuator has no negative theta.
+        at = np.where(at < low, code.levels_rad(drive)[0], at)
+        return np.where(state == ShifterState.ACTIVE, at, rad)
+
+    def mesh(m: Mesh) -> Mesh:
+        return replace(
+            m,
+            theta_rad=rounded(m.theta_rad, m.theta_state, m.drive),
+            phi_rad=rounded(m.phi_rad, m.phi_state, m.drive),
+            out_rad=rounded(m.out_rad, m.out_state, Drive.UPPER_ARM),
+        )
+
+    def tile(t: Tile) -> Tile:
+        if not isinstance(t, MeshTile):
+            return t
+        s = t.sigma
+        theta = rounded(s.theta_rad, s.state, s.drive, low=0.0)
+        return replace(t, u=mesh(t.u), v=mesh(t.v), sigma=Attenuators(theta, s.state, s.drive))
+
+    layers = []
+    for layer in program.layers:
+        grids = (replace(grid, tiles=tuple(map(tile, grid.tiles))) for grid in layer.grids)
+        layers.append(replace(layer, grids=tuple(grids)))
+    return replace(program, layers=tuple(layers), drive_code=code)
 
 
 def _placement(layers: tuple[LinearLayer, ...]) -> Placement:

@@ -79,11 +79,11 @@ class Pipeline:
     def __str__(self) -> str:
         return ",".join(show(step) for step in self.passes)
 
-    def check(self, start: Stage = Stage.LINEAR) -> Stage:
+    def check(self, start: Stage = Stage.LINEAR, *, rounded: bool = False) -> Stage:
         """The final stage. Raises UsageError for a wrong order or an illegal option."""
         for step in self.passes:
             checked_options(step)
-        return check_order(self.passes, start)
+        return check_order(self.passes, start, rounded=rounded)
 
     def run(
         self, program: Program, context: Context, instruments: Sequence[Instrument] = ()
@@ -93,7 +93,7 @@ class Pipeline:
         Raises UsageError before anything runs if the order is wrong, VerificationError if a
         pass breaks its promise or leaves an invalid program.
         """
-        self.check(program.stage)
+        self.check(program.stage, rounded=program.drive_code is not None)
         matrices = _Matrices()
         records: list[PassRecord] = []
         reference: dict[str, Census] = {}

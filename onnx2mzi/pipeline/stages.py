@@ -20,13 +20,28 @@ COPIES = "unroll"
 # What comes behind pruning: neighbours meet where MZIs are gone. Rounding and places come last.
 TIDY_UP = "compact"
 LEAVES_GAPS = ("prune",)
+# What makes phases anew must not come behind this pass.
+ROUNDS = "quantize"
+MOVES_PHASES = ("canonicalize", "prune", "finetune", "broken")
 COMES_LAST = ("trim", "quantize", COPIES, "place")
 
 
-def check_order(passes: Sequence[Pass], start: Stage = Stage.LINEAR) -> Stage:
-    """The stage behind the last pass. Raises UsageError where a pass does not fit its place."""
+def check_order(
+    passes: Sequence[Pass], start: Stage = Stage.LINEAR, *, rounded: bool = False
+) -> Stage:
+    """The stage behind the last pass. Raises UsageError where a pass does not fit its place.
+
+    `rounded` says whether phases are on codes before the first pass.
+    """
     stage, before, copied = start, "", False
     for step in passes:
+        if rounded and step.name in MOVES_PHASES:
+            raise UsageError(
+                f"{step.name} moves phases, but they are on a driver's codes already",
+                where="pipeline",
+                hint=f"put {ROUNDS} behind all passes that move phases",
+            )
+        rounded = rounded or step.name == ROUNDS
         if copied and step.stage_in is step.stage_out is Stage.MESH:
             raise UsageError(
                 f"{step.name} changes meshes, but {COPIES} before it made copies of them",

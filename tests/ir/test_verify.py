@@ -28,6 +28,7 @@ from onnx2mzi.ir import (
     Window,
 )
 from onnx2mzi.ir.verify import verify
+from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive
 
 
@@ -83,6 +84,53 @@ def test_the_small_programs_are_valid() -> None:
     assert verify(program(DENSE, Stage.LINEAR)) == []
     assert verify(program(FACTORED, Stage.LINEAR)) == []
     assert verify(placed(lambda blocks: blocks)) == []
+
+
+# Codes of 2 bits up to pi are multiples of pi / 3.
+CODES = DriveCode(2, CodeLaw.PHASE)
+ROUNDED = replace(
+    TILE,
+    u=replace(MESH, theta_rad=np.array([np.pi / 3, -np.pi / 3, 0.0])),
+    v=replace(MESH, theta_rad=np.array([np.pi, -2 * np.pi / 3, 0.0])),
+    sigma=Attenuators(np.array([0.0, np.pi / 3]), np.array([0, 2]), Drive.ARM_CHOICE),
+)
+
+
+def test_heaters_of_a_quantized_program_are_on_codes() -> None:
+    assert verify(replace(program(ROUNDED), drive_code=CODES)) == []
+    # Passive phases are on none.
+    v = replace(ROUNDED.v, phi_rad=np.array([np.pi, 0.0, 0.2]))
+    assert verify(replace(program(replace(ROUNDED, v=v)), drive_code=CODES)) == []
+
+
+@pytest.mark.parametrize(
+    ("tile", "place"),
+    [
+        (replace(ROUNDED, u=MESH), "fc.g0.t0.u.c0.p0.theta"),
+        (replace(ROUNDED, v=replace(ROUNDED.v, phi_rad=np.array([1.0, 0, 0]))), "v.c0.p0.phi"),
+        (
+            replace(
+                ROUNDED,
+                v=replace(
+                    ROUNDED.v,
+                    out_rad=np.array([0, 0, 1.0, 0]),
+                    out_state=np.array([0, 0, 2, 0], np.uint8),
+                ),
+            ),
+            "v.c2.p2.out",
+        ),
+        (replace(ROUNDED, sigma=SIGMA), "fc.g0.t0.s.c0.p1.sigma"),
+    ],
+)
+def test_a_heater_off_its_codes_is_found(tile: MeshTile, place: str) -> None:
+    assert verify(program(tile)) == []
+    (problem, *_) = verify(replace(program(tile), drive_code=CODES))
+    assert place in str(problem)
+    assert "the phase is none of the driver's 4 codes" in str(problem)
+    # A layer may have a driver of its own.
+    whole = program(tile)
+    own = replace(whole, layers=(replace(whole.layers[0], drive_code=CODES),))
+    assert verify(own) != []
 
 
 WRONG_MESHES = [

@@ -11,11 +11,12 @@ from onnx2mzi.ir import Program, Stage
 from onnx2mzi.passes.decompose import Decompose
 from onnx2mzi.passes.place import Place
 from onnx2mzi.passes.prune.prune import Prune
+from onnx2mzi.passes.quantize import Quantize
 from onnx2mzi.passes.tile import Tile
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
 from onnx2mzi.pipeline.manager import Pipeline
 from onnx2mzi.pipeline.presets import LEVELS, completed, optimized, with_options
-from onnx2mzi.pipeline.stages import check_order
+from onnx2mzi.pipeline.stages import MOVES_PHASES, check_order
 
 LOWERED = "tile,svd,decompose"
 
@@ -107,6 +108,11 @@ def test_a_pass_on_placed_programs_brings_the_placing() -> None:
             "(put tile before the pass that makes it mesh)",
         ),
         (
+            completed([Decompose(), Quantize(), Prune()], PASSES),
+            "pipeline: prune moves phases, but they are on a driver's codes already "
+            "(put quantize behind all passes that move phases)",
+        ),
+        (
             [Polish()],
             "pipeline: polish takes a program of stage placed, but at the start it is linear "
             "(tile, svd, decompose, place must come before polish; -O inserts them)",
@@ -117,6 +123,14 @@ def test_a_wrong_order_is_refused_before_anything_runs(passes: list[Pass], messa
     with pytest.raises(UsageError) as caught:
         check_order(passes)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("name", MOVES_PHASES)
+def test_rounded_phases_are_not_moved_again(name: str) -> None:
+    (step,) = PASSES.parse(f"{name}{{ids=a}}" if name == "broken" else name)
+    assert check_order([step], Stage.MESH) is Stage.MESH
+    with pytest.raises(UsageError, match="codes already"):
+        check_order([step], Stage.MESH, rounded=True)
 
 
 def test_options_of_the_command_line_go_where_they_belong() -> None:

@@ -1,5 +1,6 @@
 """Every method: it leaves no more heaters than asked, layers live, the network still works."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,16 @@ def test_the_same_seed_gives_the_same_network(name: str, make_trainer: Any) -> N
         found.append(trainer.network.effective().detach())
     assert torch.equal(found[0], found[1])
     assert not torch.equal(found[0], found[2])
+
+
+def test_colt_takes_samples_of_one_class_by_half(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    labels = trainer.fit_on.labels
+    one = replace(trainer.fit_on, labels=torch.zeros_like(labels))
+    trainer.fit_on = one
+    trainer.fit(1)
+    method("colt").shrink(trainer, Task(epochs=1), KEEP)
+    assert trainer.network.phases_active <= KEEP
 
 
 def test_floors_hold_whatever_the_scores(make_trainer: Any) -> None:
