@@ -116,7 +116,8 @@ def characterize(
     dataset = load_data(data, host)
     for note in dataset.notes:
         log(note)
-    check_labels(compiled.run_original(dataset.take(slice(0, 1)).inputs), dataset.labels)
+    one = compiled.run_original(dataset.take(slice(0, 1)).inputs)
+    check_labels(one, dataset.labels, Path(data).name if isinstance(data, (str, Path)) else "")
     chosen = _spread(dataset, asked.samples)
     calibration = _calibration(asked, calibration_of(technology))
     setting = chosen_setting(asked.setting)

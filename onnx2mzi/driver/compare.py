@@ -10,6 +10,7 @@ from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.copies import chosen_setting, imperfections_of, on_copies
 from onnx2mzi.driver.heat import heated
 from onnx2mzi.driver.measure import compared
+from onnx2mzi.emulate.accuracy import check_labels
 from onnx2mzi.emulate.data import load_data
 from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.ir import identical
@@ -53,6 +54,7 @@ def run_on_data(
     sizes = None if imperfect is None else imperfections_of(imperfect, technology)
     samples = load_data(data, host_of(chip.program))
     outputs = chip.run(samples.inputs)
+    check_labels(outputs, samples.labels, data.name)
     name = f"{len(samples)} samples of {data.name}"
     found = compared(outputs, chip.run_original(samples.inputs), samples.labels, name, len(samples))
     drop = None

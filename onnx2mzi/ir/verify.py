@@ -13,7 +13,7 @@ import numpy.typing as npt
 from onnx2mzi.ir.layer import DenseTile, FactoredTile, LinearLayer, MeshTile, Tile, TileGrid
 from onnx2mzi.ir.mesh import Attenuators, Mesh
 from onnx2mzi.ir.placement import BlockPlacement
-from onnx2mzi.ir.problem import Problem, Problems
+from onnx2mzi.ir.problem import Problem, Problems, first
 from onnx2mzi.ir.program import Program, Stage
 from onnx2mzi.ir.verify_codes import code_problems
 from onnx2mzi.ir.verify_operand import binding_problems, copy_problems, operand_problems
@@ -31,14 +31,6 @@ def verify(program: Program) -> list[Problem]:
     found = [problem for rule in PROGRAM_RULES[program.stage] for problem in rule(program)]
     # Codes can be compared where all else is in order.
     return found or list(code_problems(program))
-
-
-def _first(wrong: npt.NDArray[np.bool_], what: str, names: Callable[[int], str]) -> Problems:
-    """One problem for all marked elements: the first of them, and how many there are."""
-    marked = np.flatnonzero(wrong)
-    if len(marked):
-        more = f" (and {len(marked) - 1} more)" if len(marked) > 1 else ""
-        yield Problem(names(int(marked[0])), f"{what}{more}")
 
 
 def _shape(where: str, what: str, array: Array, expected: tuple[int, ...]) -> Problems:
@@ -67,13 +59,13 @@ def phase_problems(
         return f"{name(k)}.{kind}"
 
     finite = np.isfinite(phase_rad)
-    yield from _first(~finite, "the phase is NaN or infinite", names)
+    yield from first(~finite, "the phase is NaN or infinite", names)
     outside = (phase_rad < low_rad - PHASE_SLACK_RAD) | (phase_rad > np.pi + PHASE_SLACK_RAD)
     bounds = "[-pi, pi]" if low_rad < 0 else "[0, pi]"
-    yield from _first(finite & outside, f"the phase is outside {bounds}", names)
+    yield from first(finite & outside, f"the phase is outside {bounds}", names)
     removed = state == ShifterState.REMOVED
-    yield from _first(removed & (phase_rad != 0), "a removed shifter has a phase", names)
-    yield from _first(state > max(ShifterState), "the state is unknown", names)
+    yield from first(removed & (phase_rad != 0), "a removed shifter has a phase", names)
+    yield from first(state > max(ShifterState), "the state is unknown", names)
 
 
 # ---- meshes -------------------------------------------------------------------------------
@@ -90,18 +82,18 @@ def mesh_problems(mesh: Mesh, where: str) -> Problems:
     def name(k: int) -> str:
         return f"{where}.c{column[k]}.p{port[k]}"
 
-    yield from _first(column < 0, "the column is negative", name)
+    yield from first(column < 0, "the column is negative", name)
     outside = (port < 0) | (port > mesh.ports - 2)
-    yield from _first(outside, f"the MZI lies outside the {mesh.ports} ports", name)
+    yield from first(outside, f"the MZI lies outside the {mesh.ports} ports", name)
     step, gap = np.diff(column), np.diff(port)
 
     def later(k: int) -> str:
         return name(k + 1)
 
     same = step == 0
-    yield from _first((step < 0) | (same & (gap < 0)), "not sorted by (column, port)", later)
-    yield from _first(same & (gap == 0), "two MZIs have this place", later)
-    yield from _first(same & (gap == 1), "the MZI overlaps the one above it", later)
+    yield from first((step < 0) | (same & (gap < 0)), "not sorted by (column, port)", later)
+    yield from first(same & (gap == 0), "two MZIs have this place", later)
+    yield from first(same & (gap == 1), "the MZI overlaps the one above it", later)
     yield from phase_problems(mesh.theta_rad, mesh.theta_state, "theta", name)
     yield from phase_problems(mesh.phi_rad, mesh.phi_state, "phi", name)
     end = f"{where}.c{mesh.columns}"
@@ -146,7 +138,7 @@ def guide_problems(guides: npt.NDArray[np.int32], limit: int, what: str, where: 
         yield Problem(where, f"{what} have shape {guides.shape}, not one dimension")
         return
     wrong = (guides < 0) | (guides >= limit)
-    yield from _first(wrong, f"{what} outside 0..{limit - 1}", lambda k: where)
+    yield from first(wrong, f"{what} outside 0..{limit - 1}", lambda k: where)
     if len(np.unique(guides)) != len(guides):
         yield Problem(where, f"{what} name a guide twice")
 

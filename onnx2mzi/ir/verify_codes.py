@@ -1,13 +1,11 @@
 """Phases of a quantized program: every heater is on a code of its driver."""
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 import numpy.typing as npt
 
 from onnx2mzi.ir.layer import MeshTile
 from onnx2mzi.ir.mesh import Mesh
-from onnx2mzi.ir.problem import Problem, Problems
+from onnx2mzi.ir.problem import Problems, first
 from onnx2mzi.ir.program import Program
 from onnx2mzi.physics.arrays import Flags, Real, wrapped
 from onnx2mzi.physics.quantization import DriveCode
@@ -34,33 +32,28 @@ def _tile_problems(tile: MeshTile, code: DriveCode, where: str) -> Problems:
         yield from _mesh_problems(mesh, code, f"{where}.{block}")
     sigma = tile.sigma
     off = off_code(sigma.theta_rad, sigma.state, code, sigma.drive)
-    yield from _first(off, code, lambda k: f"{where}.s.c0.p{k}.sigma")
+    yield from first(off, _told(code), lambda k: f"{where}.s.c0.p{k}.sigma")
 
 
 def _mesh_problems(mesh: Mesh, code: DriveCode, where: str) -> Problems:
     def name(k: int) -> str:
         return f"{where}.c{mesh.column[k]}.p{mesh.port[k]}"
 
+    told = _told(code)
     theta = off_code(mesh.theta_rad, mesh.theta_state, code, mesh.drive)
     phi = off_code(mesh.phi_rad, mesh.phi_state, code, mesh.drive)
     # A phase on a single guide has no other arm.
     out = off_code(mesh.out_rad, mesh.out_state, code, Drive.UPPER_ARM)
-    yield from _first(theta, code, lambda k: f"{name(k)}.theta")
-    yield from _first(phi, code, lambda k: f"{name(k)}.phi")
-    yield from _first(out, code, lambda k: f"{where}.c{mesh.columns}.p{k}.out")
+    yield from first(theta, told, lambda k: f"{name(k)}.theta")
+    yield from first(phi, told, lambda k: f"{name(k)}.phi")
+    yield from first(out, told, lambda k: f"{where}.c{mesh.columns}.p{k}.out")
+
+
+def _told(code: DriveCode) -> str:
+    return f"the phase is none of the driver's {2**code.bits} codes"
 
 
 def off_code(phase_rad: Real, state: Flags, code: DriveCode, drive: Drive) -> npt.NDArray[np.bool_]:
     """Which shifters are heaters at a phase that no code gives. Shape as `phase_rad`."""
     away = np.abs(wrapped(code.nearest_rad(phase_rad, drive) - phase_rad))
     return np.asarray((state == ShifterState.ACTIVE) & (away > CODE_SLACK_RAD))
-
-
-def _first(
-    off: npt.NDArray[np.bool_], code: DriveCode, name: Callable[[int], str]
-) -> Iterator[Problem]:
-    marked = np.flatnonzero(off)
-    if len(marked):
-        more = f" (and {len(marked) - 1} more)" if len(marked) > 1 else ""
-        told = f"the phase is none of the driver's {2**code.bits} codes{more}"
-        yield Problem(name(int(marked[0])), told)
