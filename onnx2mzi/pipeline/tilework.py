@@ -78,4 +78,12 @@ def _worked(
             if made is not None:
                 tiles.append(made)
         grids.append(replace(grid, tiles=tuple(tiles)))
-    return replace(layer, grids=tuple(grids))
+    # The same object where nothing changed: what is known of it need not be computed again.
+    same = all(map(_same_tiles, grids, layer.grids))
+    return layer if same else replace(layer, grids=tuple(grids))
+
+
+def _same_tiles(a: TileGrid, b: TileGrid) -> bool:
+    return len(a.tiles) == len(b.tiles) and all(
+        x is y for x, y in zip(a.tiles, b.tiles, strict=True)
+    )

@@ -51,6 +51,20 @@ def test_order_and_what_is_told(workers: int) -> None:
     assert told[-1] == ("double, layer 2/2", 6, 6)
 
 
+def test_a_layer_of_which_no_tile_changed_is_the_same_object() -> None:
+    before = program((3, 2, 1))
+    context = Context(load_technology("cornerstone_si220"))
+
+    def work(tile: Tile) -> Tile | None:
+        assert isinstance(tile, DenseTile)
+        value = float(tile.weight[0, 0])
+        return None if value == 20 else dense(-1) if value == 11 else tile
+
+    made = with_tiles(before, context, "some", lambda layer, grid: work)
+    assert made.layers[0] is before.layers[0]
+    assert values(made) == [[0.0, 1.0, 2.0], [10.0, -1.0], []]
+
+
 def test_threads_really_run_at_the_same_time() -> None:
     meeting = Barrier(2, timeout=30)
 
