@@ -17,6 +17,7 @@ from onnx2mzi.driver.cluster import connected
 from onnx2mzi.driver.compile import Compiled, host_of, load
 from onnx2mzi.driver.copies import chosen_setting
 from onnx2mzi.driver.fabricated import calibration_of
+from onnx2mzi.driver.measure import data_name
 from onnx2mzi.emulate.accuracy import check_labels
 from onnx2mzi.emulate.characterize import (
     BITS,
@@ -117,7 +118,7 @@ def characterize(
     for note in dataset.notes:
         log(note)
     one = compiled.run_original(dataset.take(slice(0, 1)).inputs)
-    check_labels(one, dataset.labels, Path(data).name if isinstance(data, (str, Path)) else "")
+    check_labels(one, dataset.labels, data_name(data))
     chosen = _spread(dataset, asked.samples)
     calibration = _calibration(asked, calibration_of(technology))
     setting = chosen_setting(asked.setting)

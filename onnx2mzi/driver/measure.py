@@ -55,17 +55,17 @@ def samples(program: Program, runner: HostRunner, options: Options) -> Samples:
     if options.data is not None:
         data = load_data(options.data, host)
         notes += data.notes
-        _check_labels(data, program, runner, _name(options.data))
+        _check_labels(data, program, runner, data_name(options.data))
         fit, held = split(data)
         network = Network(runner, program.layers, fit, held)
     if options.test is not None:
         test = load_data(options.test, host)
         notes += test.notes
-        _check_labels(test, program, runner, _name(options.test))
-        name = f"{len(test)} samples of {_name(options.test)}, never fitted on"
+        _check_labels(test, program, runner, data_name(options.test))
+        name = f"{len(test)} samples of {data_name(options.test)}, never fitted on"
         return Samples(network, test.inputs, test.labels, name, tuple(notes))
     if held is not None and options.data is not None:
-        name = f"{len(held)} samples kept back from {_name(options.data)} (every second row)"
+        name = f"{len(held)} samples kept back from {data_name(options.data)} (every second row)"
         return Samples(network, held.inputs, held.labels, name, tuple(notes))
     inputs = random_inputs(
         host, batch=PROBES, seed=options.seed, input_shapes=dict(options.input_shapes)
@@ -171,5 +171,6 @@ def _count(inputs: Arrays) -> int:
     return min((len(array) for array in inputs.values() if array.ndim), default=1)
 
 
-def _name(data: object) -> str:
+def data_name(data: object) -> str:
+    """What messages call the data: the file's name, if there is one."""
     return Path(data).name if isinstance(data, (str, Path)) else "the given arrays"

@@ -163,9 +163,11 @@ def _cast(array: np.ndarray, spec: TensorSpec, path: Path, notes: list[str]) -> 
 
 
 def _check_numbers(array: np.ndarray, spec: TensorSpec, path: Path) -> None:
-    if array.dtype.kind not in "fc" or not np.isnan(array).any():
+    if array.dtype.kind not in "fc":
         return
-    bad = np.isnan(array).reshape(len(array), -1).any(axis=1)
+    bad = np.isnan(array).any(axis=tuple(range(1, array.ndim)))
+    if not bad.any():
+        return
     raise InputError(
         f"sample {int(bad.argmax())} for input '{spec.name}' holds NaN, {int(bad.sum())} of "
         f"{len(array)} samples do",

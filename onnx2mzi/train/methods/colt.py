@@ -63,8 +63,7 @@ def _common(scores: list[Tensor], count: int, trainer: Trainer, floors: dict[str
 def _halves(trainer: Trainer) -> tuple[Tensor, Tensor]:
     labels = trainer.fit_on.labels
     rows = torch.arange(len(trainer.fit_on))
-    classes = None if labels is None else torch.unique(labels)
-    if labels is None or classes is None or len(classes) < 2:
+    if labels is None or len(classes := torch.unique(labels)) < 2:
         return rows[0::2], rows[1::2]
     first = torch.isin(labels, classes[0::2])
     return rows[first], rows[~first]
