@@ -156,6 +156,8 @@ def test_mistakes_in_options(text: str, message: str, hint: str) -> None:
         paint(text)
     assert caught.value.message == message
     assert hint in caught.value.hint
+    # The message names the choices; the hint does not say them again.
+    assert "one of" not in caught.value.message or "one of" not in caught.value.hint
 
 
 def test_an_error_points_at_its_place() -> None:
