@@ -218,6 +218,7 @@ class Broken(Pass):
     name: ClassVar[str] = "broken"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     ids: tuple[str, ...] = option((), "heaters that do not work, ids as in phases.csv")
     trials: int = option(64, "orders of a tile's inputs, outputs and channels to try", low=0)

@@ -268,6 +268,7 @@ class Cancel(Pass):
     name: ClassVar[str] = "cancel"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     heat: float = option(
         1.0, "what heat counts beside errors: 1, all of one as all of the other", low=0.0
@@ -284,9 +285,6 @@ class Cancel(Pass):
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        if program.drive_code is not None:
-            context.log("cancel: phases are quantized already; put cancel before quantize")
-            return program
         if context.technology.detection is not Detection.IQ:
             context.log("cancel: arms stay as they are: outputs are not read in both quadratures")
             return program

@@ -130,6 +130,7 @@ class Canonicalize(Pass):
     name: ClassVar[str] = "canonicalize"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     trials: int = option(
         0, "random orders of the singular values to try a tile, beside the sorted ones", low=0

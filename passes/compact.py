@@ -337,14 +337,12 @@ class Compact(Pass):
     name: ClassVar[str] = "compact"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     def effect(self, program: Program) -> Effect:
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        if program.drive_code is not None:
-            context.log("compact: phases are rounded to codes already; nothing is moved")
-            return program
         rules = drawing_rules(context)
         tiles = sum(len(grid.tiles) for layer in program.layers for grid in layer.grids)
         effort = min(1.0, MANY_TILES / max(tiles, 1))

@@ -115,6 +115,7 @@ class Cool(Pass):
     name: ClassVar[str] = "cool"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     trials: int = option(300, "swaps of two guides to try a tile", low=0)
     beam: int = option(32, "ways that the search over signs follows at once", low=1, high=1000)
@@ -123,9 +124,6 @@ class Cool(Pass):
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        if program.drive_code is not None:
-            context.log("cool: phases are quantized already; put cool before quantize")
-            return program
         rules = drawing_rules(context)
         work = partial(_cooler, rules=rules, trials=self.trials, beam=self.beam, seed=context.seed)
         made = with_tiles(program, context, self.name, work, keep=show(self))

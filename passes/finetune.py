@@ -123,6 +123,7 @@ class Finetune(Pass):
     name: ClassVar[str] = "finetune"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     phase_noise: float = option(
         0.0, "deviation of what every heater makes, anew at every step", unit="rad", low=0.0

@@ -239,6 +239,7 @@ class Retime(Pass):
     name: ClassVar[str] = "retime"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     objective: Saving = option(
         Saving.AREA, "what counts behind the number of heaters: area or heat, the other next"
@@ -248,9 +249,6 @@ class Retime(Pass):
         return Exact()
 
     def run(self, program: Program, context: Context) -> Program:
-        if program.drive_code is not None:
-            context.log("retime: phases are quantized already; put retime before quantize")
-            return program
         tiles = sum(len(grid.tiles) for layer in program.layers for grid in layer.grids)
         effort = min(1.0, MANY_TILES / max(tiles, 1))
         if context.passive is Passive.NONE:

@@ -108,11 +108,16 @@ class Context:
 
 
 class Pass(ABC):
-    """A step from program to program. Subclasses are frozen dataclasses."""
+    """A step from program to program. Subclasses are frozen dataclasses.
+
+    A pass that `moves_phases` gives heaters phases of its own choice: it must not follow the
+    one that puts them on a driver's codes.
+    """
 
     name: ClassVar[str]
     stage_in: ClassVar[Stage]
     stage_out: ClassVar[Stage]
+    moves_phases: ClassVar[bool] = False
 
     @abstractmethod
     def effect(self, program: Program) -> Effect:

@@ -20,9 +20,8 @@ COPIES = "unroll"
 # What comes behind pruning: neighbours meet where MZIs are gone. Rounding and places come last.
 TIDY_UP = "compact"
 LEAVES_GAPS = ("prune",)
-# What makes phases anew must not come behind this pass.
+# What moves phases must not come behind this pass.
 ROUNDS = "quantize"
-MOVES_PHASES = ("canonicalize", "prune", "finetune", "broken")
 COMES_LAST = ("trim", "quantize", COPIES, "place")
 
 
@@ -35,7 +34,7 @@ def check_order(
     """
     stage, before, copied = start, "", False
     for step in passes:
-        if rounded and step.name in MOVES_PHASES:
+        if rounded and step.moves_phases:
             raise UsageError(
                 f"{step.name} moves phases, but they are on a driver's codes already",
                 where="pipeline",

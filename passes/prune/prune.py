@@ -172,6 +172,7 @@ class Prune(Pass):
     name: ClassVar[str] = "prune"
     stage_in: ClassVar[Stage] = Stage.MESH
     stage_out: ClassVar[Stage] = Stage.MESH
+    moves_phases: ClassVar[bool] = True
 
     method: str = option(
         "obs",

@@ -18,7 +18,6 @@ from onnx2mzi.passes.floorplan import Objective
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.arrays import Matrix, Real
 from onnx2mzi.physics.heat_model import heat_model
-from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, Passive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.tech import DEFAULT_TECHNOLOGY, Detection, load_technology
@@ -113,8 +112,6 @@ def test_what_is_left_alone(real: bool) -> None:
     told: list[str] = []
     assert Cancel().run(before, Context(technology=technology, log=told.append)) is before
     assert "stay as they are" in told[-1]
-    coded = replace(before, drive_code=DriveCode(bits=8, law=CodeLaw.PHASE))
-    assert Cancel().run(coded, Context(technology=TECHNOLOGY, log=told.append)) is coded
 
 
 def random_pushes(mesh: Mesh, rng: np.random.Generator) -> Pushes:

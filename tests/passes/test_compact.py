@@ -10,12 +10,11 @@ from hypothesis import strategies as st
 
 from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.emulate.transfer import tile_matrix
-from onnx2mzi.ir import MeshTile, Program
+from onnx2mzi.ir import MeshTile
 from onnx2mzi.kernels import BalancedMesh, build
 from onnx2mzi.passes.canonicalize import isometry_tile
 from onnx2mzi.passes.compact import (
     SCHEDULES,
-    Compact,
     compact_tile,
     earliest,
     scheduled,
@@ -24,9 +23,7 @@ from onnx2mzi.passes.compact import (
     without_twins,
 )
 from onnx2mzi.passes.drawing import DrawingRules, balanced_tile, drawn_tile
-from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, Passive
-from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.census import tile_census
 from onnx2mzi.tech import Detection, load_technology
 
@@ -169,10 +166,3 @@ def test_square_meshes_of_mostly_crossings_are_laid_out_anew() -> None:
     # Guides may come in another order.
     matrix = tile_matrix(tile)[np.ix_(made.outputs, made.inputs)]
     assert np.abs(tile_matrix(made) - matrix).max() < 1e-12
-
-
-def test_rounded_phases_are_left_alone(make_program: Callable[..., Program]) -> None:
-    program = replace(make_program(1), drive_code=DriveCode(8, CodeLaw.PHASE))
-    said: list[str] = []
-    assert Compact().run(program, Context(TECHNOLOGY, log=said.append)) is program
-    assert "rounded" in said[0]

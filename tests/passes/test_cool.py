@@ -16,7 +16,6 @@ from onnx2mzi.passes.cool import Cool, cooler_tile
 from onnx2mzi.passes.drawing import DrawingRules, drawn_tile
 from onnx2mzi.passes.heat_gauge import coolest
 from onnx2mzi.physics.arrays import Matrix
-from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, Passive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.census import tile_census
@@ -103,8 +102,6 @@ def test_pruned_meshes_and_codes_are_left_alone() -> None:
     pruned = replace(tile, u=sparse)
     assert cooler_tile(pruned, real=False, rules=RULES, trials=20, beam=8, seed=0) is pruned
     context = Context(load_technology(DEFAULT_TECHNOLOGY))
-    coded = replace(program(tile, weight), drive_code=DriveCode(8, CodeLaw.PHASE))
-    assert Cool().run(coded, context) is coded
     cooled = Cool(trials=30).run(program(tile, weight), context)
     (found,) = cooled.layers[0].grids[0].tiles
     assert isinstance(found, MeshTile)

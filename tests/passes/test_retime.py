@@ -25,7 +25,6 @@ from onnx2mzi.passes.drawing import DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.passes.guides import Settling, guides_of, heaters
 from onnx2mzi.passes.retime import Retime, Saving, retimed_tile
 from onnx2mzi.physics.arrays import Complex
-from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Drive, Passive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.census import tile_census
@@ -250,10 +249,3 @@ def test_the_pass() -> None:
     (bare,) = none.layers[0].grids[0].tiles
     assert isinstance(bare, MeshTile)
     assert not any((m.phi_state == ShifterState.PASSIVE).any() for m in (bare.u, bare.v))
-
-
-def test_what_is_quantized_stays() -> None:
-    before = replace(program(random_tile(0)), drive_code=DriveCode(bits=8, law=CodeLaw.PHASE))
-    told: list[str] = []
-    assert Retime().run(before, Context(technology=TECHNOLOGY, log=told.append)) is before
-    assert told

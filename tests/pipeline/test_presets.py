@@ -16,7 +16,7 @@ from onnx2mzi.passes.tile import Tile
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
 from onnx2mzi.pipeline.manager import Pipeline
 from onnx2mzi.pipeline.presets import LEVELS, completed, optimized, with_options
-from onnx2mzi.pipeline.stages import MOVES_PHASES, check_order
+from onnx2mzi.pipeline.stages import check_order
 
 LOWERED = "tile,svd,decompose"
 
@@ -125,7 +125,15 @@ def test_a_wrong_order_is_refused_before_anything_runs(passes: list[Pass], messa
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("name", MOVES_PHASES)
+MOVE_PHASES = ("broken", "cancel", "canonicalize", "compact", "cool", "finetune", "prune", "retime")
+
+
+def test_which_passes_move_phases() -> None:
+    found = [PASSES.get(name) for name in sorted(PASSES.table)]
+    assert tuple(step.name for step in found if step.moves_phases) == MOVE_PHASES
+
+
+@pytest.mark.parametrize("name", MOVE_PHASES)
 def test_rounded_phases_are_not_moved_again(name: str) -> None:
     (step,) = PASSES.parse(f"{name}{{ids=a}}" if name == "broken" else name)
     assert check_order([step], Stage.MESH) is Stage.MESH
