@@ -264,7 +264,7 @@ def walk(name: str, seed: int, method_name: str, given: argparse.Namespace) -> l
         if most != keep[0]:
             tool.shrink(course, task, most)
         rows.append(
-            {**base, "method": label, "level": level, "epochs": given.epochs}
+            {**base, "method": label, "level": level, "epochs": given.epochs, "lr": given.lr}
             | ({"starts": given.starts} if apart else {})
             | measured(net, course, program, *seen)
             | {"cpu_s": round(time.process_time() - began, 1)}
