@@ -156,6 +156,10 @@ class Compiled:
     saved_report: Mapping[str, Any] | None = None
     retuned: Retuned | None = None
 
+    def __repr__(self) -> str:
+        right = self.emission.measured.accuracy
+        return f"Compiled({self.program!r}{'' if right is None else f', accuracy: {right:.2%}'})"
+
     @property
     def program(self) -> Program:
         """The program: layers, meshes, places."""

@@ -30,6 +30,9 @@ class DenseTile:
         object.__setattr__(self, "inputs", frozen(self.inputs, np.int32))
         object.__setattr__(self, "weight", frozen_matrix(self.weight))
 
+    def __repr__(self) -> str:
+        return f"DenseTile({len(self.outputs)} x {len(self.inputs)})"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactoredTile:
@@ -47,6 +50,9 @@ class FactoredTile:
         object.__setattr__(self, "u", frozen_matrix(self.u))
         object.__setattr__(self, "s", frozen(self.s, np.float64))
         object.__setattr__(self, "vh", frozen_matrix(self.vh))
+
+    def __repr__(self) -> str:
+        return f"FactoredTile({len(self.outputs)} x {len(self.inputs)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +80,9 @@ class MeshTile:
         object.__setattr__(self, "inputs", frozen(self.inputs, np.int32))
         object.__setattr__(self, "readout_rad", frozen(self.readout_rad, np.float64))
 
+    def __repr__(self) -> str:
+        return f"MeshTile({len(self.outputs)} x {len(self.inputs)})"
+
 
 Tile = DenseTile | FactoredTile | MeshTile
 
@@ -88,6 +97,9 @@ class TileGrid:
     rows: int
     columns: int
     tiles: tuple[Tile, ...]
+
+    def __repr__(self) -> str:
+        return f"TileGrid({self.rows} x {self.columns}, tiles: {len(self.tiles)})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,3 +127,7 @@ class LinearLayer:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", frozen_matrix(self.weight))
+
+    def __repr__(self) -> str:
+        rows, columns = self.weight.shape
+        return f"LinearLayer({self.name}, {rows} x {columns}, grids: {len(self.grids)})"

@@ -54,6 +54,9 @@ class Mesh:
         for name, dtype in _MESH_ARRAYS:
             object.__setattr__(self, name, frozen(getattr(self, name), dtype))
 
+    def __repr__(self) -> str:
+        return f"Mesh({self.ports} ports, {len(self)} MZIs in {self.columns} columns)"
+
     def __len__(self) -> int:
         return len(self.column)
 
@@ -109,6 +112,9 @@ class Attenuators:
     def __post_init__(self) -> None:
         object.__setattr__(self, "theta_rad", frozen(self.theta_rad, np.float64))
         object.__setattr__(self, "state", frozen(self.state, np.uint8))
+
+    def __repr__(self) -> str:
+        return f"Attenuators({len(self)})"
 
     def __len__(self) -> int:
         return len(self.theta_rad)

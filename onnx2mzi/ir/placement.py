@@ -45,3 +45,7 @@ class Placement:
     width_um: float
     height_um: float
     blocks: tuple[BlockPlacement, ...]
+
+    def __repr__(self) -> str:
+        size = f"{self.width_um / 1e3:.2f} x {self.height_um / 1e3:.2f} mm"
+        return f"Placement({self.technology}, {size}, blocks: {len(self.blocks)})"

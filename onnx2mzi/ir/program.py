@@ -45,7 +45,7 @@ class Host:
     `inputs` and `outputs` are those of the user's model, in its order.
     """
 
-    model: bytes
+    model: bytes = field(repr=False)
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     electronic: tuple[Electronic, ...] = field(default=())
@@ -67,3 +67,7 @@ class Program:
     placement: Placement | None = None
     history: tuple[str, ...] = field(default=())
     drive_code: DriveCode | None = None
+
+    def __repr__(self) -> str:
+        count = len(self.layers)
+        return f"Program({self.name}, {self.stage}, ports: {self.ports}, layers: {count})"

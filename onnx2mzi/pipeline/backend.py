@@ -78,7 +78,7 @@ class Emission:
 
     program: Program
     technology: Technology
-    matrices: dict[str, Matrix]
+    matrices: dict[str, Matrix] = field(repr=False)
     measured: Measured = field(default_factory=Measured)
     passes: tuple[PassRecord, ...] = ()
     reference: dict[str, Census] = field(default_factory=dict)

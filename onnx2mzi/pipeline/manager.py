@@ -1,7 +1,7 @@
 """Running a pipeline: order checked first, every program verified, every promise kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class Result:
     """
 
     program: Program
-    matrices: dict[str, Matrix]
+    matrices: dict[str, Matrix] = field(repr=False)
     passes: tuple[PassRecord, ...]
     reference: dict[str, Census]
     exact: dict[str, Census]

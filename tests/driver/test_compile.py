@@ -203,6 +203,14 @@ def test_max_drop_is_held_on_what_can_be_measured(tiny_onnx: bytes, fade: type[F
     assert any(line.startswith("--max-drop was not checked") for line in said)
 
 
+def test_a_chip_is_shown_on_a_line(tiny_onnx: bytes) -> None:
+    labelled = {**data(), "y": np.zeros(len(data()["x"]), int)}
+    for given, told in ((None, ""), (labelled, ", accuracy: ")):
+        chip = onnx2mzi.compile(tiny_onnx, ports=4, test=given)
+        assert repr(chip).startswith(f"Compiled({chip.program!r}{told}")
+        assert len(repr(chip)) < 200 and "array" not in repr(chip)
+
+
 def test_save_and_load(tiny_onnx: bytes, tmp_path: Path) -> None:
     chip = onnx2mzi.compile(tiny_onnx, ports=4)
     files = chip.save(tmp_path / "chip", emit=EMIT)
