@@ -225,7 +225,7 @@ class Prune(Pass):
     batch: int | None = option(
         None, "training: samples a step; none: a twentieth of the samples, 32 to 500", low=1
     )
-    lr: float = option(0.01, "training: peak rate of the phases", unit="rad", low=0.0)
+    lr: float = option(0.02, "training: peak rate of the phases", unit="rad", low=0.0)
     dense_epochs: float | None = option(
         None,
         "training from nearly no phases: epochs before phases go; none: epochs",

@@ -90,7 +90,8 @@ def test_the_digits_on_a_die_are_what_the_readme_says() -> None:
     """Training takes a minute; what it led to can be measured."""
     test = SAMPLES / "digits_test.npz"
     chip = onnx2mzi.compile(SAMPLES / "digits_die.mzi", tech="cornerstone_si220", test=test)
-    recipe = "prune{method=ports target=0.9},prune{method=surgeon target=0.9945 epochs=120.0}"
+    trained = "prune{method=surgeon target=0.9945 epochs=120.0 lr=0.01}"
+    recipe = f"prune{{method=ports target=0.9}},{trained}"
     assert recipe in chip.pipeline
     report = chip.report
     assert (report["phases_reference"], report["phases_active"], report["mzis"]) == (12260, 66, 254)
