@@ -19,23 +19,29 @@ Outputs = Mapping[str, np.ndarray]
 class Network:
     """A host graph, its layers, and two halves of the data.
 
-    Passes fit on `fit` and are judged on `held`, which they must not fit. `original` holds
-    the outputs on `held` of the matrices that the ONNX model asks for.
+    Passes fit on `fit` and are judged on `held`, which they must not fit. `first` is the model
+    as it was asked for, `original` its outputs on `held`.
     """
 
     runner: HostRunner
     layers: tuple[LinearLayer, ...]
     fit: Dataset
     held: Dataset
+    first: HostRunner = field(init=False)
     original: Outputs = field(init=False)
 
     def __post_init__(self) -> None:
-        asked = {layer.name: layer.weight for layer in self.layers}
-        object.__setattr__(self, "original", self.outputs(asked, self.held))
+        object.__setattr__(self, "first", self.runner)
+        object.__setattr__(self, "original", self.wanted(self.held))
 
     def outputs(self, matrices: Mapping[str, Matrix], data: Dataset) -> Outputs:
         """The network's outputs on `data` when its layers compute `matrices`."""
         return self.runner.run(matrices, self.layers, data.inputs)
+
+    def wanted(self, data: Dataset) -> Outputs:
+        """The outputs of the model as it was asked for, whatever was trained since (see `on`)."""
+        asked = {layer.name: layer.weight for layer in self.layers}
+        return self.first.run(asked, self.layers, data.inputs)
 
     def layer_inputs(
         self, matrices: Mapping[str, Matrix] | None = None, data: Dataset | None = None

@@ -161,9 +161,9 @@ def jacobian(network: PhaseNetwork, aim: Aim, on: Samples) -> Tensor:
             kind = torch.complex64 if slope.is_complex() else torch.float32
             left, right = ((x if kind.is_complex else x.real)[chosen].to(kind) for x in taps[name])
             count = int(chosen.sum())
-            seen = slope.to(kind) @ right.reshape(2 * count, -1).T
-            both = (seen * left.reshape(2 * count, -1).T).sum(1)
-            parts.append(both.reshape(-1, count, 2).sum(2).real)
+            seen = slope.to(kind) @ right.reshape(2 * count, right.shape[-1]).T
+            both = (seen * left.reshape(2 * count, left.shape[-1]).T).sum(1)
+            parts.append(both.reshape(len(both), count, 2).sum(2).real)
             tiles = sum(len(grid.tiles) for grid in network.layers[name])
             # A layer's gains go together.
             by_gain = (slope.to(kind) * matrices[name].to(kind)).sum((1, 2)).real

@@ -63,8 +63,8 @@ class HostGraph:
         values |= inputs
         values |= bound(self.operands, matrices)
         for node in self.nodes:
-            args = [values[name] for name in node.inputs]
             try:
+                args = [values[name] for name in node.inputs]
                 found = TABLE[node.op](node, args)
             except (RuntimeError, IndexError, KeyError, AssertionError) as error:
                 text = (str(error).splitlines() or [type(error).__name__])[0]

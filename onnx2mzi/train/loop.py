@@ -102,16 +102,18 @@ class Trainer:
         penalty: Penalty | None = None,
         rows: Tensor | None = None,
         still: bool = False,
+        memory: dict[str, Any] | None = None,
         what: str = "train",
     ) -> None:
         """Train for so many epochs (a fraction will do) on `fit_on`, or its `rows` only.
 
         `hook` is called behind every step and may change `alive` (through `keep`) and phases;
-        `penalty` adds to the loss. With `still` phases stay, what is electronic learns. `what` is
-        what progress is told about.
+        `penalty` adds to the loss. With `still` phases stay, what is electronic learns. What a
+        hook has to know of the steps before is in `memory`, so that an interrupted training goes
+        on as it was: numbers and tensors. `what` is what progress is told about.
         """
         piece, self.pieces = self.pieces, self.pieces + 1
-        if self._taken_up(piece, done=True) is not None:
+        if self._taken_up(piece, done=True, memory=memory) is not None:
             return
         rows = torch.arange(len(self.fit_on)) if rows is None else rows
         batch = min(self.settings.batch, len(rows))
@@ -120,14 +122,14 @@ class Trainer:
         peak = self.settings.lr if lr is None else lr
         self.optimizer = optimizer = self._optimizer()
         random = torch.Generator().manual_seed(1_000_003 * self.settings.seed + piece)
-        begin = self._taken_up(piece, done=False, optimizer=optimizer, random=random) or 0
+        begin = self._taken_up(piece, done=False, memory=memory, more=(optimizer, random)) or 0
         with single(self.settings.threads):
             order = torch.empty(0, dtype=torch.int64)
             recent: list[float] = []
             for step in range(begin, steps):
                 if step % each == 0:
                     if step > begin and perf_counter() - self._kept_s > self.patience_s:
-                        self._keep_piece(piece, step, False, optimizer, random)
+                        self._keep_piece(piece, step, False, optimizer, random, memory)
                     order = rows[torch.randperm(len(rows), generator=random)]
                 if self.expired:
                     return
@@ -148,7 +150,7 @@ class Trainer:
                     loss = float(np.mean(recent[-20:]))
                     told = f"{what}: loss {loss:.4f}, {self.network.phases_active} phases"
                     self.tell(told, step + 1, steps)
-        self._keep_piece(piece, steps, True, optimizer, random)
+        self._keep_piece(piece, steps, True, optimizer, random, memory)
 
     def _step(self, optimizer: torch.optim.Adam, rows: Tensor, penalty: Penalty | None) -> float:
         on = self.fit_on.take(rows)
@@ -202,6 +204,11 @@ class Trainer:
                 state[name][came] = usual
                 state[name][gone] = 0.0
 
+    def some(self, most: int, at: At) -> Tensor:
+        """Rows (B,) of at most so many samples to fit on, others at every step."""
+        random = torch.Generator().manual_seed(1_000_003 * self.settings.seed + at.step)
+        return torch.randperm(len(self.fit_on), generator=random)[:most]
+
     def gradient(self, rows: Tensor | None = None, most: int = 5000) -> Tensor:
         """dL/dphase (P,) on at most `most` samples, of phases that are gone as well."""
         rows = torch.arange(len(self.fit_on)) if rows is None else rows
@@ -251,17 +258,23 @@ class Trainer:
         done: bool,
         optimizer: torch.optim.Adam,
         random: torch.Generator,
+        memory: dict[str, Any] | None,
     ) -> None:
         path = self._path(piece, done)
         if path is None:
             return
-        content: dict[str, Any] = {"network": self.network.state(), "step": step}
+        content = {"network": self.network.state(), "step": step, "memory": memory or {}}
         if not done:
             content |= {"optimizer": optimizer.state_dict(), "random": random.get_state()}
         self._kept_s = perf_counter()
         new = path.with_suffix(".new")
-        torch.save(content, new)
-        new.replace(path)
+        try:
+            torch.save(content, new)
+            new.replace(path)
+        except (OSError, RuntimeError):
+            # Torch raises either where the disk is full or the folder gone. Training goes on.
+            self.folder = lambda: None
+            return
         part = self._path(piece, False)
         if done and part is not None:
             part.unlink(missing_ok=True)
@@ -271,16 +284,23 @@ class Trainer:
         piece: int,
         *,
         done: bool,
-        optimizer: torch.optim.Adam | None = None,
-        random: torch.Generator | None = None,
+        memory: dict[str, Any] | None,
+        more: tuple[torch.optim.Adam, torch.Generator] | None = None,
     ) -> int | None:
         """The step that a kept piece had reached; None if there is none."""
         path = self._path(piece, done)
         if path is None or not path.is_file():
             return None
-        content: Mapping[str, Any] = torch.load(path, weights_only=True)
+        try:
+            content: Mapping[str, Any] = torch.load(path, weights_only=True)
+        except Exception:
+            # What of a damaged file is not said anywhere. Without it the piece is trained again.
+            return None
+        if memory is not None:
+            memory.update(content["memory"])
         self.network.restore(content["network"])
-        if optimizer is not None and random is not None:
+        if more is not None:
+            optimizer, random = more
             optimizer.load_state_dict(content["optimizer"])
             random.set_state(content["random"])
         return int(content["step"])

@@ -12,6 +12,7 @@ from onnx2mzi.physics.arrays import Real
 from onnx2mzi.train.graph import HostGraph
 from onnx2mzi.train.layout import Layout
 from onnx2mzi.train.mesh_function import mesh_columns, mesh_rows
+from onnx2mzi.train.ports import PORTS
 from onnx2mzi.train.tiles import (
     GridModel,
     GridStart,
@@ -94,8 +95,13 @@ class PhaseNetwork(nn.Module):
     def on_host(
         cls, layers: Sequence[LayerStart], host: HostGraph, *, train_biases: bool = False
     ) -> "PhaseNetwork":
-        """The network of a program's host graph, with its biases to be trained or not."""
-        chosen = {name: host.constants[name] for name in host.biases} if train_biases else None
+        """The network of a program's host graph. Its biases are trained or not, its factors of
+        ports are."""
+        chosen = {
+            name: host.constants[name]
+            for name in host.biases
+            if train_biases or name.startswith(PORTS)
+        }
         return cls(layers, host, biases=chosen)
 
     # ---- light ----------------------------------------------------------------------------

@@ -263,6 +263,11 @@ def _gelu(node: Node, args: Args) -> Tensor:
     return F.gelu(need(args, 0), approximate=node.get("approximate", "none"))
 
 
+def _selu(node: Node, args: Args) -> Tensor:
+    alpha, gamma = node.get("alpha", 1.6732632), node.get("gamma", 1.0507010)
+    return F.elu(need(args, 0), alpha).mul(gamma)
+
+
 def _prelu(node: Node, args: Args) -> Tensor:
     x = need(args, 0)
     return torch.where(x < 0, need(args, 1) * x, x)
@@ -342,7 +347,7 @@ TABLE: dict[str, Operator] = {
     "LogSoftmax": _softmax(torch.log_softmax),
     "LeakyRelu": lambda node, args: F.leaky_relu(need(args, 0), node.get("alpha", 0.01)),
     "Elu": lambda node, args: F.elu(need(args, 0), node.get("alpha", 1.0)),
-    "Selu": _unary(F.selu),
+    "Selu": _selu,
     "HardSigmoid": _hard_sigmoid,
     "Gelu": _gelu,
     "PRelu": _prelu,

@@ -75,6 +75,8 @@ class Walk:
         while high * SHARE > least and not trainer.expired:
             count = round(high * SHARE)
             if self._level(count, accepted):
+                if trainer.network.phases_own >= high:
+                    break  # Floors: fewer cannot be.
                 best, high = _snapshot(trainer), trainer.network.phases_own
                 continue
             low = count
@@ -85,7 +87,7 @@ class Walk:
             assert best is not None
             _back(trainer, best)
             count = round((low * high) ** 0.5)
-            if self._level(count, accepted):
+            if self._level(count, accepted) and trainer.network.phases_own < high:
                 best, high = _snapshot(trainer), trainer.network.phases_own
             else:
                 low = count

@@ -12,8 +12,8 @@ _MAXIMA = (F.max_pool1d, F.max_pool2d, F.max_pool3d)
 _MEANS = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 
 
-def _padded(node: Node, x: Tensor, kernel: list[int], value: float) -> Tensor:
-    """x with the zeros (or other values) around it that the node asks for."""
+def _pads(node: Node, x: Tensor, kernel: list[int]) -> list[int]:
+    """Values before and behind each axis that the node asks for, all before first."""
     rank = x.ndim - 2
     strides = node.get("strides") or [1] * rank
     dilations = node.get("dilations") or [1] * rank
@@ -29,6 +29,12 @@ def _padded(node: Node, x: Tensor, kernel: list[int], value: float) -> Tensor:
             pads[rank + k] = total - pads[k]
     elif auto == "VALID":
         pads = [0] * 2 * rank
+    return pads
+
+
+def _padded(node: Node, x: Tensor, kernel: list[int], value: float) -> Tensor:
+    """x with the zeros (or other values) around it that the node asks for."""
+    rank, pads = x.ndim - 2, _pads(node, x, kernel)
     if not any(pads):
         return x
     flat = [size for k in reversed(range(rank)) for size in (pads[k], pads[rank + k])]
@@ -79,13 +85,20 @@ def _conv_transpose(node: Node, args: Args) -> Tensor:
 def _max_pool(node: Node, args: Args) -> Tensor:
     x, kernel = need(args, 0), node.get("kernel_shape")
     rank = _checked(node, x)
-    return _MAXIMA[rank - 1](
+    strides = node.get("strides") or [1] * rank
+    y = _MAXIMA[rank - 1](
         _padded(node, x, kernel, -torch.inf),
         kernel,
-        stride=node.get("strides") or [1] * rank,
+        stride=strides,
         dilation=node.get("dilations") or [1] * rank,
         ceil_mode=bool(node.get("ceil_mode", 0)),
     )
+    # No window begins behind the last value.
+    before = _pads(node, x, kernel)[:rank]
+    for k in range(rank):
+        most = -(-(x.shape[2 + k] + before[k]) // strides[k])
+        y = y.narrow(2 + k, 0, min(y.shape[2 + k], most))
+    return y
 
 
 def _average_pool(node: Node, args: Args) -> Tensor:

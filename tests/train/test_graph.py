@@ -105,6 +105,31 @@ def test_convolutions_pools_and_shapes() -> None:
     assert agreement(network(nodes, weights, ["N", 3, 9, 8])) < 1e-5
 
 
+def test_no_window_of_a_pool_begins_behind_the_last_value() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"]),
+        helper.make_node(
+            "MaxPool",
+            ["c"],
+            ["y"],
+            kernel_shape=[3, 2],
+            strides=[3, 3],
+            pads=[0, 0, 2, 1],
+            ceil_mode=1,
+        ),
+    ]
+    assert agreement(network(nodes, {"k": (2, 3, 1, 1)}, ["N", 3, 7, 6])) < 1e-5
+
+
+def test_selu_has_numbers_of_its_own() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Selu", ["a"], ["b"], alpha=0.5, gamma=3.0),
+        helper.make_node("Selu", ["b"], ["y"]),
+    ]
+    assert agreement(network(nodes, {"w": (4, 3)}, ["N", 4])) < 1e-5
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
 def test_recurrent_networks(kind: str, direction: str) -> None:

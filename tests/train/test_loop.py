@@ -131,3 +131,14 @@ def test_teachers_and_labels_are_both_learned_from() -> None:
     assert float(plain.loss({"z": teacher}, Samples(inputs, None, teacher))) == 0.0
     with pytest.raises(InputError):
         goal.loss(right, Samples(inputs))
+
+
+def test_training_outlives_the_folder_of_its_pieces(make_trainer: Any, tmp_path: Path) -> None:
+    trainer = make_trainer(folder=lambda: tmp_path / "gone", patience_s=0.0)
+    trainer.fit(2)
+    (tmp_path / "piece0.done.pt").write_bytes(b"PK")
+    again = make_trainer(folder=lambda: tmp_path)
+    again.fit(2)
+    assert np.array_equal(
+        again.network.phase.detach().numpy(), trainer.network.phase.detach().numpy()
+    )

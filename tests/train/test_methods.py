@@ -1,6 +1,7 @@
 """Every method: it leaves no more heaters than asked, layers live, the network still works."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -162,3 +163,64 @@ def test_on_rails_heaters_stay_and_share_one_size_a_layer(make_trainer: Any) -> 
         sizes = network.phase.detach()[spot][network.railed[spot]].abs()
         assert len(sizes) > 20 and (sizes - sizes[0]).abs().max() < 1e-12 and sizes[0] > 0
     assert trainer.measure().accuracy > 0.8
+
+
+class Stop(Exception):
+    """An interruption."""
+
+
+RESUMED = ("soft-l1", "grow", "fedtiny", "two-well", "smartdeal", "surgeon", "one-cycle", "imp")
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_an_interrupted_method_goes_on_to_the_same_network(
+    name: str, make_trainer: Any, tmp_path: Path
+) -> None:
+    def run(folder: Path | None, stop: int | None) -> tuple[Any, int]:
+        trainer, seen = make_trainer(folder=lambda: folder, patience_s=0.0), 0
+        step = trainer._step
+
+        def counted(*given: Any) -> float:
+            nonlocal seen
+            seen += 1
+            if seen == stop:
+                raise Stop
+            return float(step(*given))
+
+        trainer._step = counted
+        method(name).shrink(trainer, Task(epochs=20, floor=0.05, levels=4), KEEP)
+        return trainer.network.effective().detach(), seen
+
+    whole, steps = run(None, None)
+    for stop in (steps // 3, steps // 2, steps - 2):
+        folder = tmp_path / str(stop)
+        folder.mkdir()
+        with pytest.raises(Stop):
+            run(folder, stop)
+        again, less = run(folder, None)
+        assert less < steps
+        assert torch.equal(again, whole)
+
+
+def test_fedtiny_chooses_among_masks_that_differ(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    trainer.fit(10)
+    masks: list[Any] = []
+    keep = trainer.keep
+
+    def noted(alive: Any, **more: Any) -> None:
+        masks.append(alive.clone())
+        keep(alive, **more)
+
+    trainer.keep = noted
+    method("fedtiny").shrink(trainer, Task(epochs=1), KEEP)
+    pool = {tuple(mask.tolist()) for mask in masks[:6]}
+    assert len(pool) >= 4
+
+
+def test_a_walk_ends_where_layers_may_not_lose_more(make_trainer: Any) -> None:
+    for name in ("imp", "mixed", "grow"):
+        trainer = make_trainer()
+        walk = Walk(trainer, method(name), Task(epochs=1, floor=0.4))
+        assert walk.within(lambda: True)
+        assert len(walk.points) < 12

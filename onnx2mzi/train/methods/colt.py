@@ -63,6 +63,8 @@ def _common(scores: list[Tensor], count: int, trainer: Trainer, floors: dict[str
 def _halves(trainer: Trainer) -> tuple[Tensor, Tensor]:
     labels = trainer.fit_on.labels
     rows = torch.arange(len(trainer.fit_on))
+    if len(rows) < 2:
+        return rows, rows
     if labels is None or len(classes := torch.unique(labels)) < 2:
         return rows[0::2], rows[1::2]
     first = torch.isin(labels, classes[0::2])

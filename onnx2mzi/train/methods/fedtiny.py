@@ -32,17 +32,13 @@ class FedTiny:
         self._choose(trainer, task, keep)
         network = trainer.network
         blocks = [s.slice for s in network.segments if s.kind != "sigma" and s.stop > s.start]
-        random = torch.Generator().manual_seed(trainer.settings.seed)
-        turn = 0
 
         def hook(trainer: Trainer, at: At) -> None:
-            nonlocal turn
             if at.step % EVERY or not 0 < at.share < UNTIL or not blocks:
                 return
             share = SWAPPED * 0.5 * (1 + math.cos(math.pi * at.share / UNTIL))
-            some = torch.randperm(len(trainer.fit_on), generator=random)[:ASKED]
-            _swap(trainer, blocks[turn % len(blocks)], share, some)
-            turn += 1
+            turn = at.step // EVERY
+            _swap(trainer, blocks[turn % len(blocks)], share, trainer.some(ASKED, at))
 
         trainer.fit(task.epochs, hook=hook, what=f"fedtiny to {keep}")
 
@@ -55,7 +51,8 @@ class FedTiny:
         rest = torch.arange(count)[max(count // 5, 1) :]
         start, before = network.state(), network.alive.clone()
         best: tuple[float, dict[str, Tensor]] | None = None
-        for mask in _pool(trainer, task, keep):
+        # All before the first is tried: they are made of what is alive.
+        for mask in list(_pool(trainer, task, keep)):
             network.restore(start)
             trainer.keep(mask & before)
             rows = rest if len(rest) else None

@@ -34,13 +34,12 @@ class Grow:
         elif keep < network.phases_active:
             trainer.keep(highest(magnitude(network), keep, network, floors) & network.alive)
         count = network.phases_active
-        random = torch.Generator().manual_seed(trainer.settings.seed)
 
         def hook(trainer: Trainer, at: At) -> None:
             if at.step % EVERY or not 0 < at.share < UNTIL:
                 return
             share = SWAPPED * 0.5 * (1 + math.cos(math.pi * at.share / UNTIL))
-            some = torch.randperm(len(trainer.fit_on), generator=random)[:ASKED]
+            some = trainer.some(ASKED, at)
             self._swap(trainer, floors, count, max(1, round(share * count)), some)
 
         trainer.fit(task.epochs, lr=2 * trainer.settings.lr, hook=hook, what=f"grow {count}")

@@ -40,22 +40,23 @@ class SmartDeal:
         sigma = network.kinds() == 2
         before = Task(PRUNE * task.epochs, task.objective, task.floor, task.l1)
         SoftL1(spare=(2,)).shrink(trainer, before, keep)
-        fixed = torch.zeros_like(network.alive)
+        memory = {"fixed": torch.zeros_like(network.alive)}
 
         def hook(trainer: Trainer, at: At) -> None:
-            nonlocal fixed
             goal = nearest(network.phase.detach())
             off = (network.phase.detach() - goal).abs()
             off = torch.where(sigma & network.alive, off, torch.full_like(off, torch.inf))
             # Half of the training takes the nearest first, the other half has them all.
             count = min(2 * at.share, 1.0) * int((sigma & network.alive).sum())
-            now = torch.zeros_like(fixed)
+            now = memory["fixed"].clone()
             now[torch.topk(off, round(count), largest=False).indices] = True
-            fixed = (fixed | now) & network.alive & sigma
+            memory["fixed"] = fixed = now & network.alive & sigma
             with torch.no_grad():
                 network.phase[fixed] = goal[fixed]
 
-        trainer.fit((1 - PRUNE) * task.epochs, hook=hook, what=f"smartdeal at {keep}")
+        trainer.fit(
+            (1 - PRUNE) * task.epochs, hook=hook, memory=memory, what=f"smartdeal at {keep}"
+        )
         with torch.no_grad():
             there = sigma & network.alive
             network.phase[there] = nearest(network.phase.detach())[there]

@@ -34,12 +34,11 @@ class SoftL1:
         spared &= network.alive
         keep += int(spared.sum())
         now = network.phases_active
-        condemned = torch.zeros_like(network.alive)
+        memory = {"condemned": torch.zeros_like(network.alive)}
         # Power is what the norm measures.
         l1 = task.l1 * (2.0 if task.objective is Objective.POWER else 1.0)
 
         def hook(trainer: Trainer, at: At) -> None:
-            nonlocal condemned
             if at.share >= CUT:
                 if network.phases_active > keep:
                     mask = highest(_score(trainer, spared), keep, network, floors)
@@ -47,17 +46,20 @@ class SoftL1:
                 return
             count = round(now * (keep / now) ** min(at.share / FALLEN, 1.0))
             if at.step % EVERY == 0:
-                condemned = (
-                    ~highest(_score(trainer, spared), count, network, floors) & network.alive
-                )
+                stays = highest(_score(trainer, spared), count, network, floors)
+                memory["condemned"] = ~stays & network.alive
             with torch.no_grad():
                 phase = network.phase
                 small = torch.sign(phase) * torch.relu(phase.abs() - l1 * at.rate)
                 phase.copy_(torch.where(spared, phase, small))
-                phase[condemned] *= SHRINK
+                phase[memory["condemned"]] *= SHRINK
 
         trainer.fit(
-            task.epochs, schedule=hold_then_cosine(CUT), hook=hook, what=f"soft-l1 to {keep}"
+            task.epochs,
+            schedule=hold_then_cosine(CUT),
+            hook=hook,
+            memory=memory,
+            what=f"soft-l1 to {keep}",
         )
         if network.phases_active > keep:
             trainer.keep(highest(_score(trainer, spared), keep, network, floors) & network.alive)

@@ -12,6 +12,7 @@ They are put there when it is settled who goes, so that the end of the training 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,39 +32,39 @@ ASKED = 0.7
 
 @dataclass
 class TwoWell:
-    """See the module. With `rail` the heaters that are kept are those with a driver of their
+    """See the module. With `rail` the heaters that are memory are those with a driver of their
     own."""
 
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
         network, floors = trainer.network, task.floors(trainer.network)
         network.railed[:] = False
         stays = highest(layer_adaptive(network), keep, network, floors)
-        share, centre = 0.0, 0.5
         wells = means(network, stays) if task.rail else torch.zeros_like(network.phase.detach())
+        memory: dict[str, Any] = {"stays": stays, "wells": wells, "centre": 0.5, "share": 0.0}
 
         def hook(trainer: Trainer, at: At) -> None:
-            nonlocal stays, share, centre, wells
-            share = at.share
+            memory["share"] = at.share
             if task.rail and at.share >= ASKED:
-                put_on_rails(network, stays)
+                put_on_rails(network, memory["stays"])
             elif at.step % EVERY == 0 and at.share < ASKED:
                 size = magnitude(network)
                 # On rails what differs most from the rest has a driver of its own.
-                away = (size - wells).abs() if task.rail else layer_adaptive(network)
-                stays = highest(
+                away = (size - memory["wells"]).abs() if task.rail else layer_adaptive(network)
+                memory["stays"] = highest(
                     torch.where(network.alive, away, torch.full_like(size, -1.0)),
                     keep,
                     network,
                     floors,
                 )
-                centre = float(size[stays].median())
+                memory["centre"] = float(size[memory["stays"]].median())
                 if task.rail:
-                    wells = means(network, stays)
+                    memory["wells"] = means(network, memory["stays"])
 
         def penalty(trainer: Trainer, phase: Tensor) -> Tensor:
-            weight = STRENGTH * min(share / ASKED, 1.0) ** 2
-            near = (phase.abs() - wells)[~stays & network.alive].square().sum()
-            far = (phase[stays].abs() - centre).square().sum()
+            weight: float = STRENGTH * min(memory["share"] / ASKED, 1.0) ** 2
+            stays = memory["stays"]
+            near: Tensor = (phase.abs() - memory["wells"])[~stays & network.alive].square().sum()
+            far: Tensor = (phase[stays].abs() - memory["centre"]).square().sum()
             return weight * (near + FAR * far)
 
         trainer.fit(
@@ -71,8 +72,10 @@ class TwoWell:
             schedule=hold_then_cosine(0.6),
             hook=hook,
             penalty=penalty,
+            memory=memory,
             what=f"two-well to {keep}",
         )
+        stays = memory["stays"]
         if task.rail:
             put_on_rails(network, stays)
         elif network.phases_active > keep:

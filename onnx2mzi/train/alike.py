@@ -1,0 +1,41 @@
+"""Whether torch makes of a network what onnxruntime makes of it, before anything is trained."""
+
+import numpy as np
+import torch
+
+from onnx2mzi.emulate.accuracy import relative_error
+from onnx2mzi.emulate.network import Network
+from onnx2mzi.errors import InputError
+from onnx2mzi.train.graph import HostGraph
+from onnx2mzi.train.node import REMEDY
+
+SAMPLES = 64
+# Torch computes in float32, and some operators by other formulas.
+ALIKE = 1e-2
+
+
+def check_alike(graph: HostGraph, network: Network) -> None:
+    """Raises InputError if the graph's outputs on a few samples are not the network's.
+
+    Training sends many samples at once: a model for a fixed number of them, or one in which they
+    meet, is another function then.
+    """
+    few = network.fit.take(slice(0, SAMPLES))
+    matrices = {layer.name: layer.weight for layer in network.layers}
+    wanted = {
+        name: array
+        for name, array in network.outputs(matrices, few).items()
+        if array.dtype.kind in "fc"
+    }
+    weights = {name: torch.from_numpy(np.array(matrix)) for name, matrix in matrices.items()}
+    inputs = {name: torch.from_numpy(np.array(array)) for name, array in few.inputs.items()}
+    with torch.no_grad():
+        made = {name: array.numpy() for name, array in graph(weights, inputs).items()}
+    off = relative_error(made, wanted)
+    if not off <= ALIKE:
+        raise InputError(
+            f"training on phases sends {len(few)} samples at once, and then the model's outputs "
+            f"are others than for one after the other (relative error {off:.2g})",
+            where="model",
+            hint=f"export it with a free batch dimension in which samples do not meet, or {REMEDY}",
+        )
