@@ -57,15 +57,18 @@ def tuned(program: Program, context: Context, tuning: Tuning) -> Program:
             where=tuning.where,
             hint="give --data FILE.npz (labels are not needed)",
         )
+    from onnx2mzi.train.alike import check_alike
     from onnx2mzi.train.graph import HostGraph
     from onnx2mzi.train.loop import Settings, Trainer
     from onnx2mzi.train.network import PhaseNetwork
     from onnx2mzi.train.noise import Noise, noisy
     from onnx2mzi.train.samples import aim, samples
 
-    teacher = network.outputs({x.name: x.weight for x in network.layers}, network.fit)
+    teacher = network.wanted(network.fit)
     goal = aim(teacher, distil=tuning.distil)
-    model = PhaseNetwork.on_host(program_starts(program), HostGraph(host, program.layers))
+    graph = HostGraph(host, program.layers)
+    check_alike(graph, network)
+    model = PhaseNetwork.on_host(program_starts(program), graph)
     if tuning.phase_rad + tuning.split_rad > 0:
         model = noisy(model, Noise(tuning.phase_rad, tuning.split_rad), context.seed)
     if tuning.code is not None:

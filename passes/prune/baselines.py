@@ -16,7 +16,7 @@ def without_small_singular_values(
 ) -> list[Matrix]:
     """Every tile without its singular values below the `share` quantile of all of them."""
     values = [
-        np.linalg.svd(w[top, left], compute_uv=False)
+        np.linalg.svd(w[top, left], full_matrices=False)[1]
         for w in weights
         for top in cuts(w.shape[0], ports)
         for left in cuts(w.shape[1], ports)

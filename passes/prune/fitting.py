@@ -30,6 +30,8 @@ SMALL = 16
 LARGE_START = 0.65
 # Error at which layers are compared, as a share of the power of a layer's outputs.
 PROBE = 1e-2
+# Less than this share is round-off: there is no error to probe with.
+NOTHING = 1e-12
 # Price of an error that moves a layer's outputs by all their power, log10 of phases, and how
 # often the range is halved.
 PRICES = (4.0, 7.0)
@@ -76,7 +78,7 @@ def acceptable(network: Network, limit: float) -> Callable[[Mapping[str, Matrix]
 
 def fit_error(network: Network) -> Callable[[Mapping[str, Matrix]], float]:
     """How far the network is from the original on the data to fit; see `judge`."""
-    original = network.outputs({x.name: x.weight for x in network.layers}, network.fit)
+    original = network.wanted(network.fit)
     name = score_output(original)
 
     def error(found: Mapping[str, Matrix]) -> float:
@@ -276,7 +278,7 @@ class Search:
             left = np.cumsum(spectrum(layer.weight, layer.moment)[::-1])[::-1]
             share = left / max(float(left[0]), np.finfo(float).tiny)
             rank = max(int(np.count_nonzero(share > PROBE)), 1)
-            if rank >= len(share):
+            if rank >= len(share) or share[rank] < NOTHING:
                 found.append(1.0)
                 continue
             a, b = factors(layer.weight, layer.moment, rank)

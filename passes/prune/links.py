@@ -19,7 +19,8 @@ class _Probe:
 
     def outputs(self, changed: Mapping[str, Matrix]) -> list[np.ndarray]:
         out = self.network.outputs({**self.matrices, **changed}, self.network.fit)
-        return [np.asarray(value) for value in out.values()]
+        arrays = [np.asarray(value) for value in out.values()]
+        return [array for array in arrays if array.dtype.kind in "fciub"]
 
 
 def readers(network: Network, names: Sequence[str], seed: int = 0) -> list[int | None]:

@@ -81,7 +81,10 @@ def small_singular_values_gone(program: Program, accept: "Accept", rules: Drawin
         found = without_small_singular_values(weights, share, program.ports)
         return dict(zip(names, found, strict=True))
 
-    found = cut(fewest(lambda share: accept(cut(share))))
+    share = fewest(lambda share: accept(cut(share)))
+    if share == 0.0:
+        return program
+    found = cut(share)
     ranks = {name: min(w.shape) for name, w in found.items()}
     return replace(program, layers=fitted_layers(program, found, ranks, rules))
 
@@ -154,7 +157,7 @@ def within_budget(program: Program, budget: float) -> Accept:
 
 def judged_by(network: Network, step: "Prune") -> str:
     """How the budget of `step` is judged on these data, for the user."""
-    if step.target and step.method in ("obs", "ports", *METHODS):
+    if step.target and step.method in ("obs", "ports", *METHODS, "search"):
         return f"to {1 - step.target:.2%} of the reference phases, whatever is lost"
     if not network.classifies:
         what = f"the outputs' relative error (no class scores) at most {step.max_drop:g}"
@@ -225,7 +228,7 @@ class Prune(Pass):
     batch: int | None = option(
         None, "training: samples a step; none: a twentieth of the samples, 32 to 500", low=1
     )
-    lr: float = option(0.02, "training: peak rate of the phases", unit="rad", low=0.0)
+    lr: float = option(0.02, "training: peak rate of the phases", unit="rad", low=1e-9)
     dense_epochs: float | None = option(
         None,
         "training from nearly no phases: epochs before phases go; none: epochs",
@@ -277,12 +280,12 @@ class Prune(Pass):
 
     def effect(self, program: Program) -> Effect:
         if self.method in METHODS:
-            return BoundedDrop(1.0 if self.target else self.max_drop)
-        if self.method == "search":
-            return Budgeted(error=0.0, drop=self.max_drop)
+            return BoundedDrop(math.inf if self.target else self.max_drop)
         whatever = bool(self.target)
+        if self.method == "search":
+            return Budgeted(error=0.0, drop=math.inf if whatever else self.max_drop)
         error = math.inf if whatever and self.method == "obs" else self.budget
-        return Budgeted(error=error, drop=1.0 if whatever else self.max_drop)
+        return Budgeted(error=error, drop=math.inf if whatever else self.max_drop)
 
     def run(self, program: Program, context: Context) -> Program:
         found = self._pruned(program, context)
@@ -364,7 +367,7 @@ class Prune(Pass):
         return Recipe(
             method=self.method,
             max_drop=self.max_drop,
-            keep=int((1 - self.target) * reference + 1e-6) if self.target else None,
+            keep=max(int((1 - self.target) * reference + 1e-6), 1) if self.target else None,
             start=self.start,
             epochs=self.epochs,
             batch=self.batch,

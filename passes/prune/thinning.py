@@ -75,6 +75,8 @@ def thinned_layer(
     """
     if np.iscomplexobj(weight) or np.iscomplexobj(moment):
         return tuple(sheets)
+    if not weight.any():
+        return tuple(sheets)
     rate = price / max(float(energy(weight, moment).sum()), np.finfo(float).tiny)
     found: list[Sheet] = []
     for at, sheet in enumerate(sheets):

@@ -145,6 +145,7 @@ class Course:
         if recipe.port_factors:
             program = with_ports(program)
             host = program.host or host
+        from onnx2mzi.train.alike import check_alike
         from onnx2mzi.train.graph import HostGraph
         from onnx2mzi.train.loop import Settings, Trainer
         from onnx2mzi.train.network import PhaseNetwork
@@ -152,8 +153,7 @@ class Course:
         from onnx2mzi.train.samples import aim, samples
         from onnx2mzi.train.sharing import Share, share_meshes
 
-        asked = {layer.name: layer.weight for layer in network.layers}
-        teacher = network.outputs(asked, network.fit)
+        teacher = network.wanted(network.fit)
         goal = aim(teacher, distil=recipe.distil)
         starts: Sequence[LayerStart] = (
             zero_starts(program, network, context.seed)
@@ -161,6 +161,7 @@ class Course:
             else program_starts(program)
         )
         graph = HostGraph(host, program.layers)
+        check_alike(graph, network)
         model = PhaseNetwork.on_host(starts, graph, train_biases=recipe.biases)
         if recipe.noise_rad > 0:
             model = noisy(model, Noise(recipe.noise_rad, recipe.noise_rad), context.seed)
