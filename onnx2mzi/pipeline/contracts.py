@@ -96,7 +96,7 @@ def check_effect(
     if isinstance(effect, BoundedDrop):
         check_promise(effect, network, text)
         if network is not None:
-            _hold(text, "", network.distance(dict(after.matrices)), effect.limit)
+            _hold_drop(effect.limit, before, after, network, text)
         return
     on_data = isinstance(effect, Bounded) and effect.on_data
     inputs = network.layer_inputs() if network is not None and on_data else {}
@@ -106,6 +106,23 @@ def check_effect(
             _hold(text, old.name, exact_move(was, now), EXACT_TOLERANCE)
         else:
             _hold(text, old.name, bounded_move(was, now, inputs.get(old.name)), effect.limit)
+
+
+def _hold_drop(
+    limit: float, before: Computed, after: Computed, network: Network, text: str
+) -> None:
+    found = network.distance(dict(after.matrices))
+    if found <= limit * (1 + SLACK):
+        return
+    given = network.on(before.program.host).distance(dict(before.matrices))
+    if found <= given:
+        raise VerificationError(
+            f"may leave the network worse by {limit:.3g}, and it was given one that is worse by "
+            f"{given:.3g} already",
+            where=f"pass {text}",
+            hint="allow as much as the passes before it, or leave one of them out",
+        )
+    _hold(text, "", found, limit)
 
 
 def _check_copies(after: Computed, text: str) -> None:

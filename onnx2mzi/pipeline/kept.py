@@ -7,8 +7,9 @@ is up to who gives the folder. Arrays come back bit by bit.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import monotonic, perf_counter
 
@@ -18,7 +19,9 @@ from onnx2mzi.errors import InputError
 from onnx2mzi.ir import LinearLayer, Mesh, MeshTile, Program, Tile, TileGrid
 from onnx2mzi.ir.files import read_mzi, write_mzi
 from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.pipeline.frontier import FrontierPoint
 
+Told = Callable[[FrontierPoint], None]
 # A pass that takes less is faster run again than read.
 WORTH_S = 5.0
 
@@ -69,11 +72,40 @@ class Kept:
         )
         return replace(made, layers=layers, host=made.host or program.host)
 
-    def keep_program(self, step: str, program: Program, after: Program) -> None:
-        """Keep what the pass made of `program`."""
+    def points(self, step: str, program: Program) -> list[FrontierPoint]:
+        """The chips that the pass met on its way from `program`."""
+        path = self._points(step, program)
+        try:
+            rows = [] if path is None else json.loads(path.read_text())
+            return [FrontierPoint(**row) for row in rows]
+        except (OSError, ValueError, TypeError):
+            return []
+
+    def keep_program(
+        self,
+        step: str,
+        program: Program,
+        after: Program,
+        points: Sequence[FrontierPoint] = (),
+    ) -> None:
+        """Keep what the pass made of `program`, and the chips that it met."""
         changed = None if after.host is program.host else after.host
+        path = self._points(step, program)
+        if path is None:
+            return
+        try:
+            # Before the program: where that is, the points are.
+            if points:
+                path.write_text(json.dumps([asdict(point) for point in points]))
+        except OSError:
+            self._off = True
         name = self._name("program", step, program, program.layers)
         self._write(name, replace(after, host=changed))
+
+    def _points(self, step: str, program: Program) -> Path | None:
+        folder = self._folder()
+        name = self._name("program", step, program, program.layers)
+        return None if folder is None else folder / f"{name}.points.json"
 
     def _name(self, what: str, step: str, program: Program, layers: Sequence[LinearLayer]) -> str:
         # A program of one layer is not that layer, which is kept with the stage of before.
@@ -125,18 +157,31 @@ class Kept:
 
 
 def run_kept(
-    step: Callable[[Program], Program], text: str, program: Program, kept: Kept | None
+    step: Callable[[Program, Told], Program],
+    text: str,
+    program: Program,
+    kept: Kept | None,
+    told: Told,
 ) -> Program:
-    """`step(program)`, or what is kept of it; kept itself if it took long and kept no layers."""
+    """`step(program, told)`, or what is kept of it; kept itself if it took long and kept no
+    layers. `told` hears of the chips that the step met, or had met."""
     if kept is None:
-        return step(program)
+        return step(program, told)
     made = kept.program(text, program)
     if made is not None:
+        for point in kept.points(text, program):
+            told(point)
         return made
+    points: list[FrontierPoint] = []
+
+    def noted(point: FrontierPoint) -> None:
+        points.append(point)
+        told(point)
+
     start, before = perf_counter(), kept.by_layer
-    after = step(program)
+    after = step(program, noted)
     if perf_counter() - start > WORTH_S and kept.by_layer == before:
-        kept.keep_program(text, program, after)
+        kept.keep_program(text, program, after, points)
     return after
 
 

@@ -131,7 +131,13 @@ def run_pass(
     effect = step.effect(program)
     check_promise(effect, context.network, text)
     start = perf_counter()
-    after = run_kept(lambda given: step.run(given, context), text, program, context.kept)
+    after = run_kept(
+        lambda given, point: step.run(given, replace(context, point=point)),
+        text,
+        program,
+        context.kept,
+        context.point,
+    )
     seconds = perf_counter() - start
     if after.stage is not step.stage_out:
         raise VerificationError(

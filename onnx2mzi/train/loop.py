@@ -22,10 +22,12 @@ MEASURED = 5000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How it is trained: peak rate of phases (rad) and of what is electronic, samples a step."""
+    """How it is trained: peak rate of phases (rad) and of what is electronic, samples a step;
+    `l1` is a norm on phases, by which they shrink a step and unit of rate: power is their sum."""
 
     lr: float = 0.01
     lr_electronic: float = 0.01
+    l1: float = 0.0
     batch: int = 500
     seed: int = 0
     threads: int = 1
@@ -166,6 +168,8 @@ class Trainer:
         total = loss if penalty is None else loss + penalty(self, phase)
         total.backward()  # type: ignore[no-untyped-call,unused-ignore]
         optimizer.step()
+        if self.settings.l1 > 0:
+            self.shrink(self.settings.l1 * optimizer.param_groups[0]["lr"])
         self.network.project()
         return value
 
@@ -208,6 +212,18 @@ class Trainer:
         """Rows (B,) of at most so many samples to fit on, others at every step."""
         random = torch.Generator().manual_seed(1_000_003 * self.settings.seed + at.step)
         return torch.randperm(len(self.fit_on), generator=random)[:most]
+
+    def shrink(self, by_rad: float, spared: Tensor | None = None) -> None:
+        """All phases of heaters but those `spared` (P,) come nearer to 0 by so much, or are 0:
+        the proximal step of an L1 norm, which does not pass through Adam's normalisation."""
+        network = self.network
+        moves = network.alive & ~network.fixed
+        if spared is not None:
+            moves &= ~spared
+        with torch.no_grad():
+            phase = network.phase
+            small = torch.sign(phase) * torch.relu(phase.abs() - by_rad)
+            phase.copy_(torch.where(moves, small, phase))
 
     def gradient(self, rows: Tensor | None = None, most: int = 5000) -> Tensor:
         """dL/dphase (P,) on at most `most` samples, of phases that are gone as well."""

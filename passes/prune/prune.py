@@ -19,6 +19,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from onnx2mzi.emulate.accuracy import score_output
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage
@@ -46,6 +47,24 @@ from onnx2mzi.pipeline.census import reference_phases
 HALVINGS = 10
 # Methods whose choice of heaters does not depend on noise.
 DEAF = ("ports", "truncate", "magnitude")
+# Options of training. A time limit may be for another pass of the pipeline.
+TRAINING = (
+    "epochs",
+    "batch",
+    "lr",
+    "dense_epochs",
+    "dense_lr",
+    "start",
+    "objective",
+    "floor",
+    "levels",
+    "share",
+    "rail",
+    "l1",
+    "distil",
+    "biases",
+    "port_factors",
+)
 
 
 def fitted_layers(
@@ -165,7 +184,14 @@ def judged_by(network: Network, step: "Prune") -> str:
         what = f"changed answers (no labels) at most {step.max_drop:.2%}"
     else:
         what = f"lost accuracy and changed answers at most {step.max_drop:.2%} each"
-    return f"{what}, on {len(network.held)} samples kept back"
+    scores = score_output(network.original)
+    others = [
+        f"'{name}'"
+        for name, array in network.original.items()
+        if scores is not None and name != scores and array.dtype.kind in "fc"
+    ]
+    unseen = f"; by '{scores}' alone, not {', '.join(others)}" if others else ""
+    return f"{what}, on {len(network.held)} samples kept back{unseen}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +336,13 @@ class Prune(Pass):
                 f"method={self.method} takes no target{'' if by_error else ' without data'}",
                 where="prune{target=...}",
                 hint="take method=obs" if by_error else "take method=obs, or give --data FILE.npz",
+            )
+        given = [name for name in TRAINING if getattr(self, name) != getattr(Prune(), name)]
+        if given and self.method not in (*METHODS, "search"):
+            raise UsageError(
+                f"method={self.method} does not train and knows no {given[0]}",
+                where=f"prune{{{given[0]}=...}}",
+                hint="take a method that trains, like soft-l1 or surgeon, or leave it out",
             )
         if self.method == "search":
             return searched(program, context, self._recipe(program, context))

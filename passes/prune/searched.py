@@ -9,11 +9,11 @@ from dataclasses import replace
 from time import perf_counter
 
 from onnx2mzi.emulate.transfer import program_matrices
-from onnx2mzi.errors import InputError
+from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.ir import Program
-from onnx2mzi.passes.prune.trained import Course, Recipe, right_share, told
+from onnx2mzi.passes.prune.trained import Course, Recipe, census, cost, right_share, told
 from onnx2mzi.pipeline.base import Context
-from onnx2mzi.pipeline.census import Census, layer_census
+from onnx2mzi.pipeline.census import Census
 from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
 
@@ -28,7 +28,13 @@ DEFAULT_S = 1800.0
 
 
 def searched(program: Program, context: Context, recipe: Recipe) -> Program:
-    """The cheapest program that was found; `program` if that is, or if nothing can be trained."""
+    """The cheapest program that was found; `program` if that is, or if nothing can be trained.
+
+    Raises UsageError for options that it does not take.
+    """
+    wrong, remedy = recipe.refusal
+    if wrong:
+        raise UsageError(wrong, where="prune{method=search}", hint=remedy)
     network = context.network
     if network is None or program.host is None:
         context.log("prune: search trains on samples, and there are none (--data): phases stay")
@@ -62,21 +68,10 @@ def searched(program: Program, context: Context, recipe: Recipe) -> Program:
             break
         if found is None:
             continue
-        there = census(found, context)
-        if _cost(there, recipe) < _cost(least, recipe):
-            best, least = found, there
+        if cost(found, context, recipe) < cost(best, context, recipe):
+            best, least = found, census(found, context)
     return best
-
-
-def census(program: Program, context: Context) -> Census:
-    """Of all layers."""
-    p_pi_mw = context.technology.p_pi_mw
-    return sum((layer_census(layer, p_pi_mw) for layer in program.layers), Census())
 
 
 def _numbers(found: Census) -> tuple[int, float]:
     return found.phases_active, found.power_mw
-
-
-def _cost(found: Census, recipe: Recipe) -> float:
-    return found.power_mw if recipe.objective == "power" else found.phases_active

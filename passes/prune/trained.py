@@ -13,6 +13,7 @@ import numpy as np
 
 from onnx2mzi.emulate.accuracy import accuracy, disagreement
 from onnx2mzi.emulate.network import Network
+from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import Host, Program
 from onnx2mzi.passes.canonicalize import drawing_rules
@@ -21,6 +22,7 @@ from onnx2mzi.passes.prune.starts import program_starts, with_phases, zero_start
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.physics.shifter import Passive, power_mw
 from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.census import Census, layer_census, layer_drivers
 from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
 from onnx2mzi.train.biases import with_constants
@@ -84,6 +86,11 @@ class Recipe:
         """What it says that cannot be, and the remedy; nothing if all can be."""
         if self.rail and self.method != "two-well":
             return "rail= goes with method=two-well only", "add method=two-well, or leave rail out"
+        if self.method == "search" and (self.share != "none" or self.start != "auto"):
+            return (
+                "search takes its own starts: it knows no share= and no start=",
+                "name a method, as method=soft-l1, or leave them out",
+            )
         if self.share != "none" and not self.from_zero:
             return (
                 "share= needs meshes that can be alike from the start",
@@ -104,7 +111,26 @@ def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
     if found is None:
         context.log("prune: training found nothing that keeps the budget; the phases stay")
         return program
+    if recipe.keep is None and cost(found, context, recipe) >= cost(program, context, recipe):
+        right = course.network.on(program.host).distance(program_matrices(program))
+        if right <= recipe.max_drop:
+            context.log("prune: training found no cheaper chip within the budget; the phases stay")
+            return program
     return found
+
+
+def cost(program: Program, context: Context, recipe: Recipe) -> float:
+    """What is to become less: power (mW), drivers or heaters."""
+    if recipe.objective == "drivers":
+        return sum(map(layer_drivers, program.layers))
+    found = census(program, context)
+    return found.power_mw if recipe.objective == "power" else found.phases_active
+
+
+def census(program: Program, context: Context) -> Census:
+    """Of all layers."""
+    p_pi_mw = context.technology.p_pi_mw
+    return sum((layer_census(layer, p_pi_mw) for layer in program.layers), Census())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +181,9 @@ class Course:
 
         teacher = network.wanted(network.fit)
         goal = aim(teacher, distil=recipe.distil)
+        numbers = [name for name, array in teacher.items() if array.dtype.kind == "f"]
+        if not goal.classes and len(numbers) > 1:
+            context.log(f"prune: trains for the output '{goal.output}' alone of {len(numbers)}")
         starts: Sequence[LayerStart] = (
             zero_starts(program, network, context.seed)
             if recipe.from_zero
@@ -173,7 +202,14 @@ class Course:
             goal,
             samples(network.fit, teacher, goal.output),
             samples(network.held, network.original, goal.output),
-            Settings(lr=recipe.lr, lr_electronic=recipe.lr, batch=batch, seed=context.seed),
+            Settings(
+                lr=recipe.lr,
+                lr_electronic=recipe.lr,
+                # Power is what the norm measures.
+                l1=recipe.l1 if recipe.objective == "power" else 0.0,
+                batch=batch,
+                seed=context.seed,
+            ),
             deadline=recipe.deadline,
             folder=(lambda: None) if context.kept is None else context.kept.place,
             prefix=_named(program, recipe),
@@ -184,13 +220,12 @@ class Course:
 
     def run(self) -> Program | None:
         """The program at the goal; None if nothing keeps what may be lost."""
-        from onnx2mzi.train.methods.base import Objective, Task, method
+        from onnx2mzi.train.methods.base import Task, method
         from onnx2mzi.train.walk import Walk
 
         recipe = self.recipe
         task = Task(
             epochs=self.epochs,
-            objective=Objective(recipe.objective),
             floor=recipe.floor,
             l1=recipe.l1,
             levels=recipe.levels,
@@ -203,9 +238,15 @@ class Course:
             self.trainer.fit(epochs, lr=recipe.dense_lr, what="dense")
         if recipe.keep is not None:
             walk.to(recipe.keep)
+            left = self.trainer.network.phases_own
+            if left > recipe.keep:
+                self.context.log(
+                    f"prune: {left:,} heaters are left, not {recipe.keep:,}: layers keep "
+                    f"floor={recipe.floor:g} of theirs"
+                )
         elif not walk.within(lambda: self.distance() <= recipe.max_drop, recipe.first):
             return None
-        if task.objective is Objective.DRIVERS and recipe.method != "cluster":
+        if recipe.objective == "drivers" and recipe.method != "cluster":
             self._share_drivers()
         return self.written()
 

@@ -13,6 +13,7 @@ from onnx2mzi.driver.output import read_manifest, staged
 from onnx2mzi.driver.resume import keeping, resume_folder
 from onnx2mzi.errors import InputError
 from onnx2mzi.ir import Program, identical
+from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.pipeline.kept import Kept, run_kept
 
 
@@ -34,11 +35,16 @@ def test_programs_come_back_bit_by_bit(make_program, tmp_path: Path) -> None:  #
     single = replace(program, layers=(layer,))
     assert kept.layer("step", single, layer) is not None
     assert kept.program("step", single) is None
-    kept.keep_program("step", program, program)
+    met = [FrontierPoint("imp", 12, 3.5, None, True), FrontierPoint("imp", 8, 2.5, 0.9, False)]
+    kept.keep_program("step", program, program, met)
     again = kept.program("step", program)
     assert again is not None
     assert identical(again, program)
-    assert run_kept(lambda given: pytest.fail("run again"), "step", program, kept) is not program
+    told: list[FrontierPoint] = []
+    again = run_kept(
+        lambda given, point: pytest.fail("run again"), "step", program, kept, told.append
+    )
+    assert again is not program and told == met
     for path in (tmp_path / "kept").glob("*.mzi"):
         path.write_text("mzi")
     assert kept.layer("step", program, layer) is None
@@ -50,7 +56,8 @@ def test_quick_work_is_not_kept(make_program, tmp_path: Path) -> None:  # type: 
     patient = Kept(lambda: folder_of(tmp_path / "kept"), patience_s=1000.0)
     patient.keep_program("step", program, program)
     kept = Kept(lambda: folder_of(tmp_path / "kept"))
-    assert run_kept(lambda given: given, "step", program, kept) is program
+    told: list[FrontierPoint] = []
+    assert run_kept(lambda given, point: given, "step", program, kept, told.append) is program
     assert not any((tmp_path / "kept").iterdir())
 
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnx2mzi
-from onnx2mzi.errors import InputError, UsageError
+from onnx2mzi.errors import InputError, UsageError, VerificationError
 
 F32 = TensorProto.FLOAT
 
@@ -180,3 +180,71 @@ def test_a_network_in_which_samples_meet_is_not_trained() -> None:
 def test_a_rate_of_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="lr"):
         onnx2mzi.compile(perceptron([6, 8, 3]), optimize="prune{method=imp lr=0}", data=inputs())
+
+
+@pytest.mark.parametrize("option", ["epochs=50", "objective=power", "share=u", "start=zero"])
+def test_options_of_training_are_not_ignored_without_training(option: str) -> None:
+    name = option.partition("=")[0]
+    with pytest.raises(UsageError, match=f"obs does not train and knows no {name}"):
+        onnx2mzi.compile(perceptron([6, 8, 3]), optimize=f"prune{{{option}}}", data=inputs())
+
+
+@pytest.mark.parametrize("option", ["share=u", "start=zero"])
+def test_a_search_takes_its_own_starts(option: str) -> None:
+    with pytest.raises(UsageError, match="search takes its own starts"):
+        onnx2mzi.compile(
+            perceptron([6, 8, 3]), optimize=f"prune{{method=search {option}}}", data=inputs()
+        )
+
+
+@pytest.mark.parametrize("method", ["imp", "surgeon", "grow", "lth"])
+def test_every_training_can_be_for_less_power(method: str) -> None:
+    pytest.importorskip("torch")
+    power = {}
+    for objective in ("heaters", "power"):
+        step = f"prune{{method={method} target=0.7 epochs=20 l1=0.3 objective={objective}}}"
+        chip = onnx2mzi.compile(perceptron([6, 8, 3]), optimize=step, data=inputs(400))
+        power[objective] = chip.report["power_mw"]
+        assert chip.report["changed_answers"] < 0.3
+    assert power["power"] < 0.9 * power["heaters"]
+
+
+def test_a_training_never_leaves_a_dearer_chip() -> None:
+    pytest.importorskip("torch")
+    said: list[str] = []
+    steps = "prune{max_drop=0.3}", "prune{method=soft-l1 floor=0.6 max_drop=0.3 epochs=2}"
+    chips = [
+        onnx2mzi.compile(
+            perceptron([6, 8, 3]), optimize=text, data=inputs(), log=said.append
+        ).report["phases_active"]
+        for text in (steps[0], ",".join(steps))
+    ]
+    assert chips[1] <= chips[0]
+    assert any("no cheaper chip" in line or "nothing that keeps" in line for line in said)
+
+
+def test_a_pass_is_not_blamed_for_what_was_lost_before() -> None:
+    pytest.importorskip("torch")
+    steps = "prune{method=magnitude max_drop=0.4},prune{method=imp max_drop=0.005 epochs=0.1}"
+    with pytest.raises(VerificationError, match="was given one that is worse by") as error:
+        onnx2mzi.compile(perceptron([6, 8, 3]), optimize=steps, data=inputs())
+    assert "allow as much" in error.value.hint
+
+
+def test_what_is_not_judged_is_named() -> None:
+    said: list[str] = []
+    model = perceptron(
+        [6, 8, 3],
+        extra=[helper.make_node("ReduceSum", ["y"], ["sum"], keepdims=0)],
+        outputs=[helper.make_tensor_value_info("sum", F32, [])],
+    )
+    onnx2mzi.compile(model, optimize="prune", data=inputs(), log=said.append)
+    assert any("by 'y' alone, not 'sum'" in line for line in said)
+
+
+def test_floors_that_a_target_meets_are_told() -> None:
+    pytest.importorskip("torch")
+    said: list[str] = []
+    step = "prune{method=grow target=0.97 floor=0.2 epochs=1}"
+    onnx2mzi.compile(perceptron([6, 8, 3]), optimize=step, data=inputs(), log=said.append)
+    assert any("floor=0.2" in line for line in said)

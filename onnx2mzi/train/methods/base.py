@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from importlib import import_module
 from typing import Protocol
 
@@ -15,27 +14,18 @@ from onnx2mzi.train.methods import TABLE
 from onnx2mzi.train.network import PhaseNetwork
 
 
-class Objective(StrEnum):
-    """What is to become less."""
-
-    HEATERS = "heaters"
-    POWER = "power"
-    DRIVERS = "drivers"
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
     """What a method is given.
 
-    `epochs` of training for every level that it is asked for, the objective, the share of each
-    layer's phases that stays whatever happens (`floor`), the L1 norm a step and unit of rate;
+    `epochs` of training for every level that it is asked for, the share of each layer's phases
+    that stays whatever happens (`floor`), the L1 norm a step and unit of rate;
     `levels`, how many phases heaters may share; `rail`, whether what would go stays on one driver
     a layer instead; `readers`, by layer the layer whose input j is
     exactly its output j.
     """
 
     epochs: float = 10.0
-    objective: Objective = Objective.HEATERS
     floor: float = 0.002
     l1: float = 0.05
     levels: int = 16

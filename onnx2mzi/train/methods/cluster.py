@@ -6,7 +6,7 @@ network of the same driver, so a layer needs as many drivers as it has groups. T
 are then trained, each with the sum of its heaters' gradients.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Cluster:
     drivers: int = 0
 
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
-        before = Task(PRUNE * task.epochs, task.objective, task.floor, task.l1)
+        before = replace(task, epochs=PRUNE * task.epochs)
         SoftL1().shrink(trainer, before, keep)
         self.drivers = shared(trainer, task.levels, (1 - PRUNE) * task.epochs)
 

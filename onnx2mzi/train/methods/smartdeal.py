@@ -6,7 +6,7 @@ taps of fixed couplers, the same everywhere. Phases are pruned by magnitude betw
 move to the nearest power a share of them at a time while the rest is trained.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ class SmartDeal:
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
         network = trainer.network
         sigma = network.kinds() == 2
-        before = Task(PRUNE * task.epochs, task.objective, task.floor, task.l1)
+        before = replace(task, epochs=PRUNE * task.epochs)
         SoftL1(spare=(2,)).shrink(trainer, before, keep)
         memory = {"fixed": torch.zeros_like(network.alive)}
 

@@ -2,8 +2,8 @@
 
 The number that may stay falls geometrically over the first half of a training; phases beyond it
 (the smallest of their layers at the time) lose 5 % a step, and may come back by their gradient;
-they are cut when the rate starts to fall. The norm is taken by soft thresholds behind every step
-(a proximal step), so that it does not pass through Adam's normalisation.
+they are cut when the rate starts to fall. The norm is taken behind every step
+(`Trainer.shrink`).
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from onnx2mzi.train.loop import At, Trainer
-from onnx2mzi.train.methods.base import Objective, Task, highest, layer_adaptive
+from onnx2mzi.train.methods.base import Task, highest, layer_adaptive
 from onnx2mzi.train.schedules import hold_then_cosine
 
 # Shares of the training at which the number has fallen, and at which what is condemned is cut.
@@ -35,8 +35,6 @@ class SoftL1:
         keep += int(spared.sum())
         now = network.phases_active
         memory = {"condemned": torch.zeros_like(network.alive)}
-        # Power is what the norm measures.
-        l1 = task.l1 * (2.0 if task.objective is Objective.POWER else 1.0)
 
         def hook(trainer: Trainer, at: At) -> None:
             if at.share >= CUT:
@@ -48,11 +46,9 @@ class SoftL1:
             if at.step % EVERY == 0:
                 stays = highest(_score(trainer, spared), count, network, floors)
                 memory["condemned"] = ~stays & network.alive
+            trainer.shrink(task.l1 * at.rate, spared)
             with torch.no_grad():
-                phase = network.phase
-                small = torch.sign(phase) * torch.relu(phase.abs() - l1 * at.rate)
-                phase.copy_(torch.where(spared, phase, small))
-                phase[memory["condemned"]] *= SHRINK
+                network.phase[memory["condemned"]] *= SHRINK
 
         trainer.fit(
             task.epochs,
