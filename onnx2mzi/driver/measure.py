@@ -11,6 +11,7 @@ from onnx2mzi.driver.options import Options
 from onnx2mzi.emulate.accuracy import (
     absolute_error,
     accuracy,
+    check_finite,
     check_labels,
     disagreement,
     relative_error,
@@ -58,6 +59,7 @@ def samples(program: Program, runner: HostRunner, options: Options) -> Samples:
         _check_labels(data, program, runner, data_name(options.data))
         fit, held = split(data)
         network = Network(runner, program.layers, fit, held)
+        check_finite(network.original, data_name(options.data))
     if options.test is not None:
         test = load_data(options.test, host)
         notes += test.notes

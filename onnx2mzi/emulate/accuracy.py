@@ -45,6 +45,20 @@ def check_labels(outputs: Arrays, labels: np.ndarray | None, where: str = "") ->
         )
 
 
+def check_finite(outputs: Arrays, where: str = "") -> None:
+    """Raises InputError if an output is NaN for some sample: nothing could be compared with it."""
+    for name, array in outputs.items():
+        if array.dtype.kind not in "fc" or array.ndim == 0:
+            continue
+        bad = np.isnan(array).any(axis=tuple(range(1, array.ndim)))
+        if bad.any():
+            raise InputError(
+                f"the model's output '{name}' is NaN for {int(bad.sum())} of {len(array)} samples",
+                where=where,
+                hint="are their values in the range that the model was trained for?",
+            )
+
+
 def accuracy(outputs: Arrays, labels: np.ndarray) -> float:
     """The share of samples whose top-1 class is the label (B,). Raises InputError for a label that
     is no class."""

@@ -103,7 +103,7 @@ def _find(spec: TensorSpec, arrays: Mapping[str, np.ndarray], host: Host, path: 
     if len(host.inputs) == 1 and "x" in arrays:
         return arrays["x"]
     found = ", ".join(f"'{name}'" for name in arrays) or "none"
-    also = " or 'x'" if len(host.inputs) == 1 else ""
+    also = " or 'x'" if len(host.inputs) == 1 and spec.name != "x" else ""
     raise InputError(
         f"has no array for the model's input '{spec.name}'; arrays in it: {found}",
         where=str(path),
@@ -165,14 +165,15 @@ def _cast(array: np.ndarray, spec: TensorSpec, path: Path, notes: list[str]) -> 
 def _check_numbers(array: np.ndarray, spec: TensorSpec, path: Path) -> None:
     if array.dtype.kind not in "fc":
         return
-    bad = np.isnan(array).any(axis=tuple(range(1, array.ndim)))
+    bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
     if not bad.any():
         return
+    what = "NaN" if np.isnan(array[bad.argmax()]).any() else "infinity"
     raise InputError(
-        f"sample {int(bad.argmax())} for input '{spec.name}' holds NaN, {int(bad.sum())} of "
-        f"{len(array)} samples do",
+        f"sample {int(bad.argmax())} for input '{spec.name}' holds {what}, {int(bad.sum())} of "
+        f"{len(array)} samples have such values",
         where=str(path),
-        hint="leave them out, or put a value in its place; samples are counted from 0",
+        hint="leave them out, or put a number in its place; samples are counted from 0",
     )
 
 
@@ -194,7 +195,8 @@ def _labels(
         )
     if len(labels) != samples:
         raise InputError(f"{len(labels)} labels for {samples} samples", where=str(path))
-    numbers = labels.astype(np.int64)
+    with np.errstate(invalid="ignore"):
+        numbers = labels.astype(np.int64)
     if not np.array_equal(numbers, labels):
         raise InputError(
             "the labels 'y' are not whole numbers",

@@ -211,6 +211,12 @@ def test_a_chip_is_shown_on_a_line(tiny_onnx: bytes) -> None:
         assert len(repr(chip)) < 200 and "array" not in repr(chip)
 
 
+def test_data_on_which_the_model_gives_nothing_are_refused(tiny_onnx: bytes) -> None:
+    huge = {"x": data()["x"] * np.float32(1e38)}
+    with pytest.raises(InputError, match=r"'y' is NaN for .* samples"):
+        onnx2mzi.compile(tiny_onnx, ports=4, optimize="prune", data=huge)
+
+
 def test_save_and_load(tiny_onnx: bytes, tmp_path: Path) -> None:
     chip = onnx2mzi.compile(tiny_onnx, ports=4)
     files = chip.save(tmp_path / "chip", emit=EMIT)

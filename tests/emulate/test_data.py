@@ -83,7 +83,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"x": np.ones((3, 4)), "y": np.arange(4)}, "4 labels for 3 samples"),
     ({"x": np.ones((3, 4)), "y": np.ones((3, 2))}, r"labels 'y' have shape \[3, 2\]"),
     ({"x": np.ones((3, 4)), "y": np.full(3, 0.5)}, "not whole numbers"),
-    ({"x": np.array([[0.0] * 4, [0, np.nan, 0, 0], [np.inf] * 4])}, "sample 1 .* 1 of 3 samples"),
+    ({"x": np.array([[0.0] * 4, [0, np.nan, 0, 0], [np.inf] * 4])}, "sample 1 .* NaN, 2 of 3"),
+    ({"x": np.array([[0.0] * 4, [-np.inf] * 4])}, "sample 1 .* infinity, 1 of 2 samples"),
     ({"x": np.array([None])}, "no .npz of plain arrays"),
 ]
 

@@ -46,6 +46,24 @@ def samples(count: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(count).normal(size=(count, *shape)).astype(np.float32)
 
 
+@pytest.mark.parametrize("count", [3, 4, 10])
+def test_a_model_of_one_vector_hands_over_its_vectors(count: int) -> None:
+    """As many samples as entries must not be taken for the entries."""
+    nodes = [
+        NODE("Relu", ["x"], ["r"]),
+        NODE("MatMul", ["r", "w"], ["h"]),
+        NODE("Relu", ["h"], ["s"]),
+        NODE("MatMul", ["w", "s"], ["y"]),
+    ]
+    program, runner = runner_of(model_of(nodes, {"x": [4]}))
+    x = samples(count, 4)
+    tapped = runner.layer_inputs({}, program.layers, {"x": x})
+    first, second = (tapped[layer.name] for layer in program.layers)
+    hidden = np.maximum(x, 0)
+    assert np.array_equal(first, hidden.T)
+    assert relative_error({"s": second}, {"s": np.maximum(hidden @ WEIGHT, 0).T}) < 1e-6
+
+
 @pytest.mark.parametrize("batch", ["N", None, 1, 5])
 def test_any_number_of_samples_whatever_the_declared_batch(batch: int | str | None) -> None:
     data = model_of(DENSE, {"x": [batch, 2, 2]})
