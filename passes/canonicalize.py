@@ -13,7 +13,7 @@ What the technology's drive allows of this is decided in `physics.shifter`.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from onnx2mzi.emulate.transfer import tile_matrix
 from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage, Tile, TileGrid
-from onnx2mzi.kernels import decompose_columns, decompose_rows
+from onnx2mzi.kernels import BalancedMesh, decompose_columns, decompose_rows
 from onnx2mzi.passes.drawing import BalancedTile, DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.physics.arrays import Index, Matrix, Real
 from onnx2mzi.physics.mzi import attenuator_theta_rad
@@ -51,6 +51,17 @@ def isometry_tile(outputs: Index, inputs: Index, u: Matrix, s: Real, vh: Matrix)
         v=decompose_rows(vh),
         gain=gain,
     )
+
+
+def without_round_off(tile: BalancedTile) -> BalancedTile:
+    """The tile without phases and attenuations that are round-off: each would be a heater."""
+
+    def clean(mesh: BalancedMesh) -> BalancedMesh:
+        theta, phi = (np.where(np.abs(x) < NEGLIGIBLE, 0.0, x) for x in (mesh.theta, mesh.phi))
+        return replace(mesh, theta=theta, phi=phi)
+
+    amplitude = np.where(1.0 - tile.amplitude < NEGLIGIBLE, 1.0, tile.amplitude)
+    return replace(tile, u=clean(tile.u), v=clean(tile.v), amplitude=amplitude)
 
 
 def orders(rank: int, trials: int, seed: int) -> Iterator[np.ndarray]:
@@ -84,6 +95,7 @@ def canonical_tile(
     candidates = [balanced_tile(tile)]
     for order in orders(len(s), trials, seed):
         candidates.append(isometry_tile(outputs, inputs, u[:, order], s[order], vh[order]))
+    candidates = [without_round_off(candidate) for candidate in candidates]
     return drawn_tile(min(candidates, key=_cost), rules)
 
 

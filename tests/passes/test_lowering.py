@@ -124,6 +124,22 @@ def test_canonical_form_of_a_real_matrix_has_as_many_heaters_as_degrees_of_freed
     assert census.phases_active == rank * (m + n - rank) - 1
 
 
+@pytest.mark.parametrize("size", [2, 6, 8])
+def test_round_off_is_no_heater(size: int) -> None:
+    program = lowered(program_of(np.eye(size)), context())
+    census = layer_census(Canonicalize().run(program, context()).layers[0], 30.0)
+    assert (census.phases_active, census.mzis) == (0, 0)
+    swapped = np.eye(size)[:, ::-1] * 0.7
+    program = Canonicalize().run(lowered(program_of(swapped), context()), context())
+    heats = [
+        np.abs(mesh.theta_rad[mesh.theta_state == ShifterState.ACTIVE])
+        for tile in program.layers[0].grids[0].tiles
+        if isinstance(tile, MeshTile)
+        for mesh in (tile.u, tile.v)
+    ]
+    assert np.concatenate(heats).min(initial=1.0) > 1e-9
+
+
 def test_push_pull_needs_no_phi_for_a_real_matrix() -> None:
     ctx = context(Drive.PUSH_PULL, Passive.NONE)
     program = Canonicalize().run(
