@@ -16,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 import onnx2mzi
+from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import FactoredTile, LinearLayer, Program, Stage, Tile
 from onnx2mzi.pipeline.base import Bounded, Context, Effect, Pass, option
 
 HERE = Path(__file__).resolve().parent
+# The stage of a program does not tell whether svd has run.
+NO_SVD, PUT_SVD = "tiles have no singular values yet", "put svd before low-rank"
 
 
 def kept_rank(s: npt.NDArray[np.float64], error: float) -> int:
@@ -33,15 +36,20 @@ def kept_rank(s: npt.NDArray[np.float64], error: float) -> int:
 
 
 def shortened(tile: Tile, error: float) -> Tile:
-    """Return the tile with the least rank that ``error`` allows."""
+    """Return the tile with the least rank that ``error`` allows.
+
+    Raises UsageError for a tile that has no singular values yet.
+    """
     if not isinstance(tile, FactoredTile):
-        return tile
+        raise UsageError(NO_SVD, where="low-rank", hint=PUT_SVD)
     rank = kept_rank(tile.s, error)
     return replace(tile, u=tile.u[:, :rank], s=tile.s[:rank], vh=tile.vh[:rank])
 
 
 def shortened_layer(layer: LinearLayer, error: float) -> LinearLayer:
     """Return the layer with every tile shortened. Tiles share no entry, so the bound adds up."""
+    if not layer.grids:
+        raise UsageError(NO_SVD, where="low-rank", hint=PUT_SVD)
     grids = tuple(
         replace(grid, tiles=tuple(shortened(tile, error) for tile in grid.tiles))
         for grid in layer.grids

@@ -127,8 +127,8 @@ def test_canonical_form_of_a_real_matrix_has_as_many_heaters_as_degrees_of_freed
 @pytest.mark.parametrize("size", [2, 6, 8])
 def test_round_off_is_no_heater(size: int) -> None:
     program = lowered(program_of(np.eye(size)), context())
-    census = layer_census(Canonicalize().run(program, context()).layers[0], 30.0)
-    assert (census.phases_active, census.mzis) == (0, 0)
+    program = Canonicalize().run(program, context())
+    assert layer_census(program.layers[0], 30.0).phases_active == 0
     swapped = np.eye(size)[:, ::-1] * 0.7
     program = Canonicalize().run(lowered(program_of(swapped), context()), context())
     heats = [

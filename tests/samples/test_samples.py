@@ -88,3 +88,20 @@ def test_script_pipeline_runs_with_its_own_pass(tmp_path: Path) -> None:
     assert mzis["low-rank"] < mzis["lossless"]
     assert (tmp_path / "chip" / "manifest.json").is_file()
     assert (tmp_path / "chip" / "design.gds").is_file()
+
+
+def test_the_pass_of_the_script_says_where_it_belongs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "onnx2mzi", SAMPLES / "digits.onnx", "-o", tmp_path / "chip"),
+            *("--plugin", SAMPLES / "script_pipeline.py", "-O", "low-rank{error=0.15}"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        "low-rank: tiles have no singular values yet (put svd before low-rank)\n"
+    )
