@@ -12,6 +12,7 @@ from onnx2mzi.train.node import REMEDY
 SAMPLES = 64
 # Torch computes in float32, and some operators by other formulas.
 ALIKE = 1e-2
+FREE = f"export it with a free batch dimension in which samples do not meet, or {REMEDY}"
 
 
 def check_alike(graph: HostGraph, network: Network) -> None:
@@ -29,13 +30,16 @@ def check_alike(graph: HostGraph, network: Network) -> None:
     }
     weights = {name: torch.from_numpy(np.array(matrix)) for name, matrix in matrices.items()}
     inputs = {name: torch.from_numpy(np.array(array)) for name, array in few.inputs.items()}
-    with torch.no_grad():
-        made = {name: array.numpy() for name, array in graph(weights, inputs).items()}
+    try:
+        with torch.no_grad():
+            made = {name: array.numpy() for name, array in graph(weights, inputs).items()}
+    except InputError as error:
+        raise InputError(error.message, where=error.where, hint=FREE) from error
     off = relative_error(made, wanted)
     if not off <= ALIKE:
         raise InputError(
             f"training on phases sends {len(few)} samples at once, and then the model's outputs "
             f"are others than for one after the other (relative error {off:.2g})",
             where="model",
-            hint=f"export it with a free batch dimension in which samples do not meet, or {REMEDY}",
+            hint=FREE,
         )

@@ -248,3 +248,28 @@ def test_floors_that_a_target_meets_are_told() -> None:
     step = "prune{method=grow target=0.97 floor=0.2 epochs=1}"
     onnx2mzi.compile(perceptron([6, 8, 3]), optimize=step, data=inputs(), log=said.append)
     assert any("floor=0.2" in line for line in said)
+
+
+def test_a_model_of_one_sample_is_not_trained() -> None:
+    pytest.importorskip("torch")
+    nodes = [
+        helper.make_node("Reshape", ["x", "row"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    weight = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "one",
+        [helper.make_tensor_value_info("x", F32, [1, 2, 3])],
+        [helper.make_tensor_value_info("y", F32, [1, 3])],
+        [numpy_helper.from_array(np.array([1, 6]), "row"), numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    given = {"x": np.random.default_rng(1).standard_normal((60, 2, 3)).astype(np.float32)}
+    with pytest.raises(InputError, match="invalid for input") as error:
+        onnx2mzi.compile(
+            bytes(model.SerializeToString()),
+            optimize="prune{method=imp target=0.6 epochs=1}",
+            data=given,
+        )
+    assert "free batch dimension" in error.value.hint
