@@ -107,7 +107,7 @@ class HostRunner:
     ) -> Iterator[tuple[dict[str, np.ndarray], float]]:
         """The host tensors `sources` and the inputs for some samples after others, and which
         share of all samples these are."""
-        unit = _unit(self._fixed, inputs)
+        unit = least_samples(self._fixed, inputs)
         samples = max((len(array) for array in inputs.values() if array.ndim), default=1)
         size = samples
         if unit and samples > unit:
@@ -115,21 +115,20 @@ class HostRunner:
             one = self._run(sources, matrices, layers, first)
             entries = sum(array.size for array in one.values())
             size = unit * max(1, min(_HANDED // max(entries, 1), samples // unit))
-        if plan(self._fixed, inputs).single:
-            # Layers know the tensors of one sample.
-            for start in range(0, samples, size):
-                some = {name: array[start : start + size] for name, array in inputs.items()}
-                made = {**some, **self._run(sources, matrices, layers, some)}
-                for k in range(min(size, samples - start)):
-                    yield {name: array[k] for name, array in made.items()}, 1 / samples
-            return
-        if size == samples:
+        single = plan(self._fixed, inputs).single
+        if size == samples and not single:
             yield {**inputs, **self._run(sources, matrices, layers, inputs)}, 1.0
             return
         for start in range(0, samples, size):
             some = {name: array[start : start + size] for name, array in inputs.items()}
             count = min(size, samples - start)
-            yield {**some, **self._run(sources, matrices, layers, some)}, count / samples
+            made = {**some, **self._run(sources, matrices, layers, some)}
+            if not single:
+                yield made, count / samples
+                continue
+            # Layers know the tensors of one sample.
+            for k in range(count):
+                yield {name: array[k] for name, array in made.items()}, 1 / samples
 
     def _run(
         self,
@@ -186,8 +185,8 @@ def bindings(layers: Sequence[LinearLayer], matrices: Matrices) -> dict[str, np.
     }
 
 
-def _unit(specs: Sequence[TensorSpec], inputs: Arrays) -> int:
-    """The least number of samples that the model runs on; 0 if its inputs cannot be cut."""
+def least_samples(specs: Sequence[TensorSpec], inputs: Arrays) -> int:
+    """The fewest samples that the model runs on; 0 if its inputs cannot be cut."""
     how = plan(specs, inputs)
     if how.single or how.size == 0:
         free = all(spec.shape and not isinstance(spec.shape[0], int) for spec in specs)

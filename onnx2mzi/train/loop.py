@@ -310,7 +310,7 @@ class Trainer:
         try:
             content: Mapping[str, Any] = torch.load(path, weights_only=True)
         except Exception:
-            # What of a damaged file is not said anywhere. Without it the piece is trained again.
+            # Torch does not say what a damaged file raises. The piece is trained again.
             return None
         if memory is not None:
             memory.update(content["memory"])

@@ -112,8 +112,8 @@ def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
         context.log("prune: training found nothing that keeps the budget; the phases stay")
         return program
     if recipe.keep is None and cost(found, context, recipe) >= cost(program, context, recipe):
-        right = course.network.on(program.host).distance(program_matrices(program))
-        if right <= recipe.max_drop:
+        lost = course.network.on(program.host).distance(program_matrices(program))
+        if lost <= recipe.max_drop:
             context.log("prune: training found no cheaper chip within the budget; the phases stay")
             return program
     return found

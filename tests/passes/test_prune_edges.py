@@ -250,6 +250,14 @@ def test_floors_that_a_target_meets_are_told() -> None:
     assert any("floor=0.2" in line for line in said)
 
 
+@pytest.mark.parametrize("batch", [1, 5, 100])
+def test_a_fixed_batch_in_which_samples_do_not_meet_is_trained(batch: int) -> None:
+    pytest.importorskip("torch")
+    step = "prune{method=imp target=0.6 epochs=1}"
+    chip = onnx2mzi.compile(perceptron([6, 8, 3], batch=batch), optimize=step, data=inputs(200))
+    assert chip.report["phases_active"]
+
+
 def test_a_model_of_one_sample_is_not_trained() -> None:
     pytest.importorskip("torch")
     nodes = [

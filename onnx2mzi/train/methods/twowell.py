@@ -32,7 +32,7 @@ ASKED = 0.7
 
 @dataclass
 class TwoWell:
-    """See the module. With `rail` the heaters that are memory are those with a driver of their
+    """See the module. With `rail` the heaters that are kept are those with a driver of their
     own."""
 
     def shrink(self, trainer: Trainer, task: Task, keep: int) -> None:
