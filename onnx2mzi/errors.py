@@ -4,7 +4,7 @@ Every error that a user can cause is an `Onnx2MziError`: a sentence, the place
 (file, node, line) and a remedy. Anything else that escapes is a bug of ours.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class Onnx2MziError(Exception):
@@ -51,6 +51,14 @@ class VerificationError(Onnx2MziError):
     """A pass broke its promise, or the compiled chip is not the model."""
 
     exit_code = 5
+
+
+class DropError(VerificationError):
+    """The chip is sound, but loses more than may be lost. `chip` (a `Compiled`) is it."""
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "", chip: Any = None) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.chip = chip
 
 
 class CheckError(Onnx2MziError):

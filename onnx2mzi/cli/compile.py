@@ -22,7 +22,7 @@ from onnx2mzi.driver.inspect import plan
 from onnx2mzi.driver.options import Ears, Options, pipeline_of
 from onnx2mzi.driver.output import check_target
 from onnx2mzi.driver.resume import keeping, resume_folder, work_key
-from onnx2mzi.errors import UsageError
+from onnx2mzi.errors import DropError, UsageError, VerificationError
 from onnx2mzi.pipeline.instruments import DumpIr, Narrator, PrintAfter, Timing
 from onnx2mzi.pipeline.manager import Instrument, Pipeline
 
@@ -79,6 +79,8 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
             )
         if kept is not None and kept.found:
             log.say(f"--resume: {kept.found} finished layers or passes were taken up again")
+    except DropError as error:
+        raise kept_aside(error, target, arguments) from error
     except KeyboardInterrupt:
         if resume_folder(target).is_dir():
             log.say("finished layers are kept; --resume goes on with them")
@@ -102,6 +104,16 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
         color = colored(sys.stdout, no_color=arguments.no_color)
         print(render.result(chip.report, wrote=str(target), files=len(files), color=color), end="")
     return 0
+
+
+def kept_aside(error: DropError, target: Path, arguments: argparse.Namespace) -> VerificationError:
+    """The error for a chip that loses too much, which is written beside `target`: it may have taken
+    hours, and another may be content with it."""
+    aside = target.with_name(f"{target.name}.missed")
+    error.chip.save(aside, emit=arguments.emit, force=arguments.force)
+    return VerificationError(
+        error.message, where=error.where, hint=f"{error.hint}; the chip that missed is in {aside}"
+    )
 
 
 def options_of(arguments: argparse.Namespace, command: str) -> Options:

@@ -68,7 +68,8 @@ def compile(
     with the model before it is returned.
 
     Raises onnx2mzi.errors: UsageError (options), InputError (model, data, technology), FitError
-    (`strict`), VerificationError (a pass broke its promise, or `max_drop` is exceeded).
+    (`strict`), VerificationError (a pass broke its promise; DropError: `max_drop` is exceeded, and
+    `error.chip` is the chip).
     """
     options = Options(
         optimize=optimize,

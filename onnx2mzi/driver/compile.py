@@ -41,7 +41,8 @@ REPORT = "report.json"
 def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "Compiled":
     """The chip for a model, or for a `.mzi`, emulated and compared with it. Writes nothing.
 
-    Raises UsageError, InputError, FitError (`strict`) or VerificationError.
+    Raises UsageError, InputError, FitError (`strict`), VerificationError, or DropError with the
+    chip that loses more than `max_drop`.
     """
     ears = ears or Ears()
     again = is_program(model)
@@ -87,11 +88,8 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
     if options.measured is not None:
         found, settings = with_measured(found, result.program, target, runner, samples, options)
     found = with_heat(found, result.program, target, made, samples)
-    has_data = options.data is not None or options.test is not None
-    measure.judge(found, lossless=result.lossless, options=options, has_data=has_data)
-    if options.max_drop is not None and not has_data:
-        ears.log("--max-drop was not checked: there are no data to measure on (--data, --test)")
-    return Compiled(
+    measure.judge_lossless(found, lossless=result.lossless)
+    chip = Compiled(
         Emission(
             program=result.program,
             technology=target,
@@ -107,6 +105,12 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
         {**about(model, options, pipeline), "technology": dump_technology(target)},
         retuned=settings,
     )
+    if options.max_drop is not None:
+        if options.data is None and options.test is None:
+            ears.log("--max-drop was not checked: there are no data to measure on (--data, --test)")
+        else:
+            measure.judge_drop(found, options.max_drop, chip)
+    return chip
 
 
 def imported(model: Model, options: Options) -> Program:

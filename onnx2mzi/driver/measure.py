@@ -20,7 +20,7 @@ from onnx2mzi.emulate.accuracy import (
 from onnx2mzi.emulate.data import Dataset, load_data, split
 from onnx2mzi.emulate.host import HostRunner, random_inputs, reference_run
 from onnx2mzi.emulate.network import Network
-from onnx2mzi.errors import InputError, VerificationError
+from onnx2mzi.errors import DropError, InputError, VerificationError
 from onnx2mzi.ir import Program
 from onnx2mzi.pipeline.backend import Measured
 from onnx2mzi.pipeline.manager import Result
@@ -131,12 +131,8 @@ def compared(
     )
 
 
-def judge(found: Measured, *, lossless: bool, options: Options, has_data: bool) -> None:
-    """Raises VerificationError if the chip is not what was asked for.
-
-    A chip that only exact passes made must equal the model; no chip may be worse than
-    `max_drop`: in accuracy with labels, in answers that change without, else in relative error.
-    """
+def judge_lossless(found: Measured, *, lossless: bool) -> None:
+    """Raises VerificationError if a chip that only exact passes made does not equal the model."""
     if lossless and (found.max_rel_error is None or found.max_rel_error > LOSSLESS_TOLERANCE):
         error = "infinite" if found.max_rel_error is None else f"{found.max_rel_error:.2g}"
         raise VerificationError(
@@ -144,15 +140,18 @@ def judge(found: Measured, *, lossless: bool, options: Options, has_data: bool) 
             f"{found.measured_on}, at most {LOSSLESS_TOLERANCE:g} is allowed without lossy passes",
             hint="this is a bug; --exclude the layers one by one to find where",
         )
-    if options.max_drop is None or not has_data:
-        return
+
+
+def judge_drop(found: Measured, max_drop: float, chip: object) -> None:
+    """Raises DropError, which has the chip, if it is worse by more than `max_drop`: in accuracy
+    with labels, in answers that change without, else in relative error."""
     what, drop = worse_by(found)
-    if not drop <= options.max_drop + 1e-12:
-        raise VerificationError(
-            f"{what} {drop:.2%} on {found.measured_on}, "
-            f"more than the {options.max_drop:.2%} allowed",
+    if not drop <= max_drop + 1e-12:
+        raise DropError(
+            f"{what} {drop:.2%} on {found.measured_on}, more than the {max_drop:.2%} allowed",
             where="--max-drop",
             hint="allow more, prune less (a smaller --budget or target), or give more --data",
+            chip=chip,
         )
 
 

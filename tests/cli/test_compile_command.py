@@ -308,3 +308,19 @@ def test_a_script_that_fails(cli: Cli, folder: Path) -> None:
         "onnx2mzi: error: --plugin mine.py: fails: ZeroDivisionError: division by zero "
         "(repair the script)\n",
     )
+
+
+def test_a_chip_that_misses_its_budget_is_not_lost(cli: Cli, folder: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32)
+    np.savez(folder / "bare.npz", x=x)
+    cli("tiny.onnx", *QUICK, "-o", "out")
+    before = (folder / "out" / "program.mzi").read_text()
+    said = cli(
+        *("tiny.onnx", *QUICK, "-o", "out", "--test", "bare.npz", "--max-drop", "0.1%"),
+        *("--passes", "tile,svd,decompose,canonicalize,prune{budget=0.9},place"),
+    )
+    assert said.code == 5
+    assert "more than the 0.10% allowed" in said.err
+    assert said.err.endswith("the chip that missed is in out.missed)\n")
+    assert (folder / "out" / "program.mzi").read_text() == before
+    assert cli("inspect", "out.missed/program.mzi").code == 0
