@@ -29,10 +29,10 @@ def inspect_command(arguments: argparse.Namespace) -> int:
 
 def run_command(arguments: argparse.Namespace) -> int:
     """A chip on data."""
-    import numpy as np
-
     from onnx2mzi.driver.compare import run_on_data
+    from onnx2mzi.driver.one_file import write_arrays
 
+    target = None if arguments.output is None else outputs_file(arguments)
     log = Log(0 if arguments.quiet else 1)
     try:
         found, outputs = run_on_data(
@@ -49,19 +49,28 @@ def run_command(arguments: argparse.Namespace) -> int:
         log.close()
     for note in found.pop("notes"):
         log.say(note)
-    if arguments.output is not None:
-        try:
-            np.savez(arguments.output, **outputs)  # type: ignore[arg-type]
-        except OSError as error:
-            raise UsageError(
-                f"cannot be written: {error.strerror}", where=f"-o {arguments.output}"
-            ) from None
+    if target is not None:
+        write_arrays(target, outputs, "-o")
+        found["output"] = arguments.output
     if arguments.json:
         tell_json(found)
     else:
         color = colored(sys.stdout, no_color=arguments.no_color)
         print(render.emulated(found, color=color), end="")
+        if target is not None:
+            print(f"wrote {target}")
     return 0
+
+
+def outputs_file(arguments: argparse.Namespace) -> Path:
+    """`-o` of `run`. Raises UsageError if outputs may not be written there."""
+    from onnx2mzi.driver.one_file import check_file_target, check_not_of_chip
+
+    path = check_file_target(arguments.output, "-o", read=[("--data", arguments.data)])
+    if path.suffix != ".npz":
+        raise UsageError("has no name of an .npz", where=f"-o {path}", hint=f"-o {path}.npz")
+    check_not_of_chip(path, Path(arguments.directory), "-o")
+    return path
 
 
 def check_command(arguments: argparse.Namespace) -> int:

@@ -48,6 +48,15 @@ def need_manifest(directory: Path) -> dict[str, Any]:
     return manifest
 
 
+def files_of(directory: Path) -> frozenset[Path]:
+    """The files that a run of ours made in a folder, its manifest among them; whole paths."""
+    manifest = read_manifest(directory)
+    if manifest is None:
+        return frozenset()
+    home = directory.resolve()
+    return frozenset({home / MANIFEST, *(home / name for name in manifest.get("files", ()))})
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hex."""
     with path.open("rb") as file:
@@ -155,12 +164,11 @@ def _swap(stage: Path, target: Path) -> None:
     if not target.exists():
         stage.rename(target)
         return
-    manifest = read_manifest(target) or {}
-    ours = {MANIFEST, *manifest.get("files", ())} if manifest else set()
+    ours = files_of(target)
     foreign = [
         path.relative_to(target)
         for path in target.rglob("*")
-        if not path.is_dir() and path.relative_to(target).as_posix() not in ours
+        if not path.is_dir() and path not in ours
     ]
     old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
     old.rmdir()

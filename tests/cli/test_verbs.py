@@ -52,9 +52,46 @@ def test_run(cli: Cli, chips: Path) -> None:
     assert said.code == 0
     assert said.out.startswith("pruned on 20 samples of x.npz\n")
     assert re.search(r"^accuracy \d+.\d\d% -> \d+.\d\d% ", said.out, re.M)
+    assert said.out.endswith("\nwrote y.npz\n")
     assert np.load("y.npz")["y"].shape == (20, 3)
     told = json.loads(cli("run", "exact", "--data", "x.npz", "--json").out)
     assert told["max_rel_error"] < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "-o: is empty (name a file)"),
+        ("exact", "-o exact: is a folder (name a file in it)"),
+        ("y.txt", "-o y.txt: has no name of an .npz (-o y.txt.npz)"),
+        ("x.npz", "-o x.npz: is the file of --data, which it would replace (name another file)"),
+        ("link.npz", "-o link.npz: is the file of --data, which it would replace (name another"),
+        ("exact/program.npz", "-o exact/program.npz: is a file of the chip in exact (name another"),
+        ("no/y.npz", "-o no/y.npz: there is no folder no (make it first)"),
+    ],
+)
+def test_outputs_of_run_replace_nothing_that_is_needed(
+    cli: Cli, chips: Path, monkeypatch: pytest.MonkeyPatch, name: str, message: str
+) -> None:
+    """Refused before anything is emulated."""
+    monkeypatch.setattr("onnx2mzi.driver.compare.run_on_data", None)
+    (chips / "link.npz").symlink_to("x.npz")
+    (chips / "exact" / "program.npz").touch()
+    manifest = json.loads((chips / "exact" / "manifest.json").read_text())
+    manifest["files"]["program.npz"] = ""
+    (chips / "exact" / "manifest.json").write_text(json.dumps(manifest))
+    before = {path: path.read_bytes() for path in chips.rglob("*") if path.is_file()}
+    said = cli("run", "exact", "--data", "x.npz", "-o", name)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith(f"onnx2mzi: error: {message}")
+    assert {path: path.read_bytes() for path in chips.rglob("*") if path.is_file()} == before
+
+
+def test_outputs_of_run_may_lie_beside_the_files_of_the_chip(cli: Cli, chips: Path) -> None:
+    for _ in range(2):
+        assert cli("run", "exact", "--data", "x.npz", "-o", "exact/y.npz", "--json").code == 0
+    assert np.load("exact/y.npz")["y"].shape == (20, 3)
+    assert not list(chips.rglob("*.part"))
 
 
 def test_run_on_imperfect_copies(cli: Cli, chips: Path) -> None:
