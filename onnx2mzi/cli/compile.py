@@ -20,7 +20,7 @@ from onnx2mzi.driver.compile import compile_model
 from onnx2mzi.driver.emit import backends_of
 from onnx2mzi.driver.inspect import plan
 from onnx2mzi.driver.options import Ears, Options, pipeline_of
-from onnx2mzi.driver.output import check_target
+from onnx2mzi.driver.output import check_inputs_stay, check_target
 from onnx2mzi.driver.resume import keeping, resume_folder, work_key
 from onnx2mzi.errors import DropError, UsageError, VerificationError
 from onnx2mzi.pipeline.instruments import DumpIr, Narrator, PrintAfter, Timing
@@ -55,6 +55,7 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     backends_of(arguments.emit)
     check_names(arguments.print_after, pipeline)
     check_target(target, force=arguments.force)
+    check_inputs_stay(target, inputs_of(arguments))
     if arguments.dry_run:
         tell_plan(arguments, options, target)
         return 0
@@ -142,6 +143,22 @@ def options_of(arguments: argparse.Namespace, command: str) -> Options:
         timing=arguments.timing,
         command=command,
     )
+
+
+def inputs_of(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    """The files that a compile reads, in words and by path (or name, of a technology)."""
+    named = {
+        "the model": arguments.model,
+        "--data": arguments.data,
+        "--test": arguments.test,
+        "--measured": arguments.measured,
+        "--tech": arguments.tech,
+        "--config": arguments.config,
+    }
+    if is_program(arguments.model):
+        named["the model's arrays"] = str(Path(arguments.model).with_suffix(".npz"))
+    found = [(what, path) for what, path in named.items() if path]
+    return found + [("--plugin", path) for path in arguments.plugin]
 
 
 def cores() -> int:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ MANIFEST = "manifest.json"
 TOOL = "onnx2mzi"
 MANIFEST_FORMAT = 1
 _PART = ".part"
+# Copied by hand into a folder without a manifest they would be replaced as well.
+_PROGRAM = ("program.mzi", "program.npz")
 
 
 def read_manifest(directory: Path) -> dict[str, Any] | None:
@@ -99,6 +101,24 @@ def check_target(directory: Path, *, force: bool) -> None:
             where=where,
             hint="name another folder, or write into this one with --force",
         )
+
+
+def check_inputs_stay(directory: Path, read: Iterable[tuple[str, object]]) -> None:
+    """Raises UsageError if a new chip in `directory` would take the place of what it is made of.
+
+    `read` are inputs in words and the files that they name.
+    """
+    home = directory.resolve()
+    lost = files_of(directory) | {home / name for name in _PROGRAM}
+    for what, given in read:
+        path = Path(given).resolve() if isinstance(given, (str, Path)) else None
+        if path in lost and path.exists():
+            raise UsageError(
+                f"holds {path.relative_to(home)}, the file of {what}, "
+                "which the new chip would replace",
+                where=f"-o {directory}",
+                hint="name another folder with -o",
+            )
 
 
 @contextlib.contextmanager

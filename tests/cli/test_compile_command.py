@@ -160,6 +160,37 @@ def test_a_folder_of_others_is_refused(cli: Cli, folder: Path) -> None:
     assert cli("tiny.onnx", *QUICK).code == 0
 
 
+def test_a_compile_does_not_replace_its_own_inputs(cli: Cli, folder: Path) -> None:
+    assert cli("tiny.onnx", *QUICK, "-o", "own", "-q").code == 0
+    (folder / "foreign").mkdir()
+    for name in ("program.mzi", "mine.onnx"):
+        (folder / "foreign" / name).write_bytes((folder / "own" / "program.mzi").read_bytes())
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for words, file, what in (
+        (("own/program.mzi",), "program.mzi", "the model"),
+        (("own/program.mzi", "--emit", "report"), "program.mzi", "the model"),
+        (("own/tiny_photonic.onnx", "--emit", "onnx"), "tiny_photonic.onnx", "the model"),
+        (("tiny.onnx", "--measured", "own/phases.csv"), "phases.csv", "--measured"),
+        (("tiny.onnx", "--test", "own/report.json"), "report.json", "--test"),
+    ):
+        said = cli(*words, "-o", "own", "--force")
+        assert (said.code, said.err) == (
+            2,
+            f"onnx2mzi: error: -o own: holds {file}, the file of {what}, "
+            "which the new chip would replace (name another folder with -o)\n",
+        )
+    assert cli("foreign/program.mzi", "-o", "foreign", "--force").code == 2
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_inputs_of_others_may_lie_in_the_output_folder(cli: Cli, folder: Path) -> None:
+    assert cli("tiny.onnx", *QUICK, "-o", "own", "-q").code == 0
+    (folder / "own" / "mine.onnx").write_bytes((folder / "tiny.onnx").read_bytes())
+    assert cli("own/mine.onnx", *QUICK, "-o", "own", "-q").code == 0
+    assert (folder / "own" / "mine.onnx").is_file()
+    assert cli("own/program.mzi", "-o", "other", "--emit", "ir", "-q").code == 0
+
+
 REFUSED = [
     ((), 2, "no MODEL.onnx is given (see onnx2mzi --help)"),
     (("nowhere.onnx",), 3, "nowhere.onnx: "),
