@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from onnx2mzi.cli import render
-from onnx2mzi.cli.config import save_config, with_config
+from onnx2mzi.cli.config import check_saved_config, save_config, with_config
 from onnx2mzi.cli.parser import PROGRAM
 from onnx2mzi.cli.terminal import Log, colored
 from onnx2mzi.driver.again import is_program, on_program
@@ -43,10 +43,11 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     options = options_of(arguments, command_text(words))
     if is_program(arguments.model):
         options = on_program(options)
-    if arguments.save_config is not None:
-        save_config(arguments)
+    read = inputs_of(arguments)
     pipeline = pipeline_of(options)
+    check_saved_config(arguments, read)
     if arguments.print_pipeline:
+        save_config(arguments)
         print(pipeline)
         return 0
     if arguments.model is None:
@@ -55,7 +56,8 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     backends_of(arguments.emit)
     check_names(arguments.print_after, pipeline)
     check_target(target, force=arguments.force)
-    check_inputs_stay(target, inputs_of(arguments))
+    check_inputs_stay(target, read)
+    save_config(arguments)
     if arguments.dry_run:
         tell_plan(arguments, options, target)
         return 0

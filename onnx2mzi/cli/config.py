@@ -10,11 +10,12 @@ strict = true
 import argparse
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from onnx2mzi.cli.parser import Parser, compile_parser
+from onnx2mzi.driver.one_file import check_file_target, replacing
 from onnx2mzi.errors import UsageError
 from onnx2mzi.pipeline.spec import suggestion
 
@@ -34,12 +35,7 @@ def with_config(arguments: argparse.Namespace, argv: Sequence[str]) -> argparse.
         return arguments
     path = Path(arguments.config)
     where = f"--config {path}"
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", where=where) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"is no TOML: {error}", where=where) from None
+    content = _content(path, where)
     parser = compile_parser()
     try:
         words = [word for key, value in content.items() for word in _words(parser, key, value)]
@@ -49,8 +45,48 @@ def with_config(arguments: argparse.Namespace, argv: Sequence[str]) -> argparse.
         raise UsageError(error.message, where=where, hint=error.hint) from None
 
 
+def _content(path: Path, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=where) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"is no TOML: {error}", where=where) from None
+
+
+def check_saved_config(arguments: argparse.Namespace, read: Iterable[tuple[str, str]]) -> None:
+    """Raises UsageError if `--save-config` names an input of `read`, a file that is no config, or
+    one that cannot be made."""
+    name = arguments.save_config
+    if name is None:
+        return
+    path = check_file_target(name, "--save-config", read=read)
+    if not path.exists():
+        return
+    if not _is_config(path):
+        raise UsageError(
+            "is there, and is no config of onnx2mzi",
+            where=f"--save-config {path}",
+            hint="name another file",
+        )
+
+
+def _is_config(path: Path) -> bool:
+    parser = compile_parser()
+    try:
+        content = _content(path, "")
+        for key, value in content.items():
+            _words(parser, key, value)
+    except UsageError:
+        return False
+    # What holds comments only may be anybody's.
+    return bool(content) or path.stat().st_size == 0
+
+
 def save_config(arguments: argparse.Namespace) -> None:
-    """Write the options that are not defaults to the file that `--save-config` names."""
+    """Write the options that are not defaults to the file that `--save-config` names, if any."""
+    if arguments.save_config is None:
+        return
     path = Path(arguments.save_config)
     parser = compile_parser()
     lines = []
@@ -59,7 +95,8 @@ def save_config(arguments: argparse.Namespace) -> None:
         if value != parser.get_default(action.dest):
             lines.append(f"{key} = {_toml(_written(action.dest, value))}\n")
     try:
-        path.write_text("".join(lines), encoding="utf-8")
+        with replacing(path) as file:
+            file.write("".join(lines).encode())
     except OSError as error:
         raise UsageError(
             f"cannot be written: {error.strerror}", where=f"--save-config {path}"

@@ -71,3 +71,38 @@ def test_mistakes_in_a_file(cli: Cli, folder: Path, text: str, message: str) -> 
     said = cli("--config", "c.toml", "--print-pipeline")
     assert said.code == 2
     assert said.err.startswith(f"onnx2mzi: error: --config c.toml: {message}")
+
+
+@pytest.mark.parametrize(
+    ("file", "words", "message"),
+    [
+        ("notes.md", (), "is there, and is no config of onnx2mzi (name another file)"),
+        ("tech.toml", (), "is there, and is no config of onnx2mzi (name another file)"),
+        ("tiny.onnx", (), "is the file of the model, which it would replace (name another file)"),
+        ("c.toml", ("--config", "c.toml"), "is the file of --config, which it would replace"),
+        ("no/c.toml", (), "there is no folder no (make it first)"),
+        ("", (), "--save-config: is empty (name a file)"),
+    ],
+)
+def test_a_config_replaces_only_a_config(
+    cli: Cli, folder: Path, file: str, words: tuple[str, ...], message: str
+) -> None:
+    (folder / "notes.md").write_text("# mine")
+    (folder / "tech.toml").write_text("[tech]\nname = 'x'\n")
+    (folder / "c.toml").write_text("# why\nports = 4\n")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    said = cli("tiny.onnx", *words, "--save-config", file, "--dry-run")
+    assert said.code == 2
+    assert message in said.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    (folder / "c.toml").write_text("seed = 3\n")
+    assert cli("tiny.onnx", "--save-config", "c.toml", "--dry-run").code == 0
+    assert (folder / "c.toml").read_text() == 'model = "tiny.onnx"\n'
+
+
+def test_options_that_are_refused_are_not_saved(cli: Cli, folder: Path) -> None:
+    for words in (("-O", "prun"), ("--emit", "pdf"), ("-o", "tiny.onnx"), ("--budget", "0.1")):
+        assert cli("tiny.onnx", *words, "--save-config", "c.toml").code == 2
+    assert not (folder / "c.toml").exists()
+    assert cli("-O", "prune", "--print-pipeline", "--save-config", "c.toml").code == 0
+    assert (folder / "c.toml").read_text() == 'optimize = "prune"\n'
