@@ -96,7 +96,10 @@ def whole(text: str) -> int:
 
 def heater_ids(text: str) -> list[str]:
     """Ids of heaters, `fc1.g0.t0.u.c3.p2.theta,...`."""
-    return [part.strip() for part in text.split(",") if part.strip()]
+    ids = [part.strip() for part in text.split(",") if part.strip()]
+    if not ids:
+        raise argparse.ArgumentTypeError(f"'{text}' names no heater; ids are those of phases.csv")
+    return ids
 
 
 def input_shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -269,12 +272,9 @@ def run_parser() -> Parser:
     parser.add_argument(
         "--setting",
         metavar="HOW",
-        default="each",
         help="heaters against static errors: none, each where it sits (default), or together",
     )
-    parser.add_argument(
-        "--seed", type=whole, default=0, metavar="N", help="of the imperfections; default 0"
-    )
+    parser.add_argument("--seed", type=whole, metavar="N", help="of the imperfections; default 0")
     _add_common(parser)
     return parser
 

@@ -32,6 +32,7 @@ def run_command(arguments: argparse.Namespace) -> int:
     from onnx2mzi.driver.compare import run_on_data
     from onnx2mzi.driver.one_file import write_arrays
 
+    check_copies(arguments)
     target = None if arguments.output is None else outputs_file(arguments)
     log = Log(0 if arguments.quiet else 1)
     try:
@@ -40,8 +41,8 @@ def run_command(arguments: argparse.Namespace) -> int:
             Path(arguments.data),
             imperfect=arguments.imperfect,
             copies=arguments.copies,
-            seed=arguments.seed,
-            setting=arguments.setting,
+            seed=0 if arguments.seed is None else arguments.seed,
+            setting="each" if arguments.setting is None else arguments.setting,
             heat=arguments.heat,
             progress=log.progress,
         )
@@ -60,6 +61,19 @@ def run_command(arguments: argparse.Namespace) -> int:
         if target is not None:
             print(f"wrote {target}")
     return 0
+
+
+def check_copies(arguments: argparse.Namespace) -> None:
+    """Raises UsageError for options of imperfect copies where there are none."""
+    if arguments.imperfect is not None:
+        return
+    for name in ("copies", "setting", "seed"):
+        if getattr(arguments, name) is not None:
+            raise UsageError(
+                "is of imperfect copies, and none are asked for",
+                where=f"--{name}",
+                hint="give --imperfect as well",
+            )
 
 
 def outputs_file(arguments: argparse.Namespace) -> Path:

@@ -9,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypeGuard
 
-from onnx2mzi.driver.options import Options
+from onnx2mzi.driver.options import DEFAULT_PORTS, Options
 from onnx2mzi.driver.plugins import PASSES
 from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.ir import Program, Stage
@@ -61,6 +61,10 @@ def on_program(options: Options) -> Options:
     if options.only or options.exclude:
         where = "--only" if options.only else "--exclude"
         raise UsageError("takes a model; a program has its layers", where=where)
+    if options.ports != DEFAULT_PORTS:
+        raise UsageError("takes a model; a program has its meshes", where="--ports")
+    if options.input_shapes:
+        raise UsageError("takes a model; a program has its shapes", where="--input-shape")
     if options.passes is not None or isinstance(options.optimize, Pipeline):
         return options
     if str(options.optimize) != str(DEFAULT_LEVEL):

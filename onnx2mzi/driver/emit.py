@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from onnx2mzi import backends
 from onnx2mzi.driver.plugins import BACKENDS
+from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import Program
 from onnx2mzi.pipeline.backend import Backend, placed_mzis
 
@@ -14,7 +15,14 @@ _LAYERS = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.-]*)\s*=(.*)", re.DOTALL)
 
 
 def backends_of(emit: str | None) -> tuple[Backend, ...]:
-    """The back ends that `--emit` lists; if it is None all that come unasked. Raises SpecError."""
+    """The back ends that `--emit` lists; if it is None all that come unasked.
+
+    Raises UsageError for a text that names none, SpecError for another mistake in it.
+    """
+    if emit is not None and not emit.strip():
+        raise UsageError(
+            "is empty", where="--emit", hint=f"name some of {','.join(BACKENDS.table)}"
+        )
     usual = ",".join(name for name in BACKENDS.table if name not in backends.ON_REQUEST)
     return BACKENDS.parse(usual if emit is None else written_out(emit))
 

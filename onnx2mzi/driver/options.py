@@ -28,7 +28,7 @@ class Options:
     """Everything that decides what a compile makes.
 
     `optimize` is a level, a list of passes (text, or objects) that is completed, or a whole
-    `Pipeline`; `passes` is the text of a whole pipeline and overrules it. `max_drop` and
+    `Pipeline`; `passes` is the text of a whole pipeline and takes its place. `max_drop` and
     `budget` are fractions, `time_limit` seconds. With `timing` the report holds seconds, and two
     runs are no longer the same bytes; the number of `workers` (tiles at a time) changes nothing.
     `measured` is a table of a made chip's errors (see driver.measured).
@@ -128,6 +128,10 @@ def _unrolling(passes: tuple[Pass, ...], options: Options) -> tuple[Pass, ...]:
 
 def _passes(options: Options) -> tuple[Pass, ...]:
     if options.passes is not None:
+        if str(options.optimize) != str(DEFAULT_LEVEL):
+            raise UsageError(
+                "--passes is the whole pipeline already", where="-O", hint="give one of the two"
+            )
         return PASSES.parse(options.passes)
     match options.optimize:
         case Pipeline(passes=passes):

@@ -229,6 +229,13 @@ REFUSED = [
         "--budget: no pass of this pipeline has the option 'budget' (the pipeline is: ",
     ),
     (("tiny.onnx", "--only", "nothing"), 2, ""),
+    (
+        ("tiny.onnx", "-O", "2", "--passes", "tile"),
+        2,
+        "-O: --passes is the whole pipeline already (give one of the two)",
+    ),
+    (("tiny.onnx", "--emit", " "), 2, "--emit: is empty (name some of ir,phases,onnx,netlist,gds,"),
+    (("tiny.onnx", "--broken", ","), 2, "argument --broken: ',' names no heater; ids are those of"),
     (("tiny.onnx", "-o", "bad.onnx"), 2, "-o bad.onnx: is a file, not a folder"),
     (("tiny.onnx", "-o", ""), 2, "-o: is empty (name a folder)"),
     (("tiny.onnx", "--plugin", "no.py"), 2, "--plugin no.py: there is no such file"),

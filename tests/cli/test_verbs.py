@@ -133,6 +133,9 @@ def test_run_on_copies_set_together(cli: Cli, chips: Path) -> None:
         (("--imperfect", "gamma=x"), "imperfect: option 'gamma' is 'x', not a number"),
         (("--imperfect", "gamma=-1"), "--imperfect: gamma must be finite and not negative"),
         (("--imperfect", "typical", "--copies", "0"), "--copies: at least one copy is needed"),
+        (("--copies", "3"), "--copies: is of imperfect copies, and none are asked for (give --im"),
+        (("--setting", "each"), "--setting: is of imperfect copies, and none are asked for"),
+        (("--seed", "0", "--heat"), "--seed: is of imperfect copies, and none are asked for"),
     ],
 )
 def test_imperfections_that_are_refused(

@@ -72,6 +72,8 @@ def test_passes_go_on_where_the_history_ends(
     [
         ({"optimize": "prune"}, "-O: takes a model; a program has its meshes"),
         ({"only": ["fc1"]}, "--only: takes a model; a program has its layers"),
+        ({"ports": 8}, "--ports: takes a model; a program has its meshes"),
+        ({"input_shapes": {"x": (1, 6)}}, "--input-shape: takes a model; a program has its shapes"),
         ({"optimize": onnx2mzi.Pipeline.parse("tile")}, "tile takes a program of stage linear"),
     ],
 )
