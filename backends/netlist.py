@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from onnx2mzi.ir import Attenuators, Mesh, MeshTile, Program
+from onnx2mzi.ir import Attenuators, Mesh, MeshTile, Program, Stage
 from onnx2mzi.physics.arrays import Flags, Real
 from onnx2mzi.physics.shifter import Arm, Drive, ShifterState, arms, pass_phase_rad
 from onnx2mzi.pipeline.backend import Backend, Emission, chosen_layers
@@ -328,8 +328,12 @@ class Netlist(Backend):
 
     name: ClassVar[str] = "netlist"
     most_mzis: ClassVar[int | None] = 1_000_000
+    stage_in: ClassVar[Stage] = Stage.MESH
 
     layers: tuple[str, ...] = option((), "layers to write; all if none is named")
+
+    def chosen(self) -> tuple[str, ...]:
+        return self.layers
 
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         chosen = chosen_layers(emission.program, self.layers, self.name)

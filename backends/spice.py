@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnx2mzi.errors import UsageError
-from onnx2mzi.ir import Program
+from onnx2mzi.ir import Program, Stage
 from onnx2mzi.physics.arrays import Real
 from onnx2mzi.pipeline.backend import Backend, Emission, chosen_layers
 from onnx2mzi.pipeline.base import option
@@ -116,8 +116,12 @@ class Spice(Backend):
 
     name: ClassVar[str] = "spice"
     most_mzis: ClassVar[int | None] = 1_000_000
+    stage_in: ClassVar[Stage] = Stage.PLACED
 
     layers: tuple[str, ...] = option((), "layers to write; all if none is named")
+
+    def chosen(self) -> tuple[str, ...]:
+        return self.layers
 
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         chosen = chosen_layers(emission.program, self.layers, self.name)

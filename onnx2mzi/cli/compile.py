@@ -17,7 +17,7 @@ from onnx2mzi.cli.parser import PROGRAM
 from onnx2mzi.cli.terminal import Log, colored
 from onnx2mzi.driver.again import is_program, on_program
 from onnx2mzi.driver.compile import compile_model
-from onnx2mzi.driver.emit import backends_of
+from onnx2mzi.driver.emit import LayersAreThere, backends_of, check_writers, final_stage
 from onnx2mzi.driver.inspect import plan
 from onnx2mzi.driver.options import Ears, Options, pipeline_of
 from onnx2mzi.driver.output import check_inputs_stay, check_target
@@ -53,7 +53,8 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     if arguments.model is None:
         raise UsageError("no MODEL.onnx is given", hint=f"see {PROGRAM} --help")
     target = output_directory(arguments)
-    backends_of(arguments.emit)
+    writers = backends_of(arguments.emit)
+    check_writers(writers, final_stage(pipeline, again=is_program(arguments.model)))
     check_names(arguments.print_after, pipeline)
     check_target(target, force=arguments.force)
     check_inputs_stay(target, read)
@@ -64,6 +65,7 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
     log = Log(0 if arguments.quiet else 1 + arguments.verbose)
     timing = Timing() if arguments.timing else None
     log.more(f"pipeline: {pipeline}")
+    watching = watchers(arguments, log, timing)
     start = perf_counter()
     key = work_key(arguments.model, options)
     try:
@@ -71,7 +73,7 @@ def compile_command(arguments: argparse.Namespace, words: Sequence[str]) -> int:
             chip = compile_model(
                 arguments.model,
                 options,
-                Ears(log.say, log.progress, watchers(arguments, log, timing), kept),
+                Ears(log.say, log.progress, (LayersAreThere(writers, pipeline), *watching), kept),
             )
             files = chip.save(
                 target,

@@ -11,11 +11,11 @@ import numpy as np
 
 from onnx2mzi.driver import measure
 from onnx2mzi.driver.again import is_program, on_program, taken_up, valid_program, with_history
-from onnx2mzi.driver.emit import backends_of, left_out
+from onnx2mzi.driver.emit import backends_of, check_writers, final_stage, left_out
 from onnx2mzi.driver.fabricated import with_fabrication
 from onnx2mzi.driver.heat import with_heat
 from onnx2mzi.driver.measured import FILE as RETUNED_FILE
-from onnx2mzi.driver.measured import Retuned, with_measured
+from onnx2mzi.driver.measured import Retuned, check_measured, with_measured
 from onnx2mzi.driver.options import Ears, Options, check_numbers, passive_of, pipeline_of
 from onnx2mzi.driver.output import need_manifest, staged, write_manifest
 from onnx2mzi.driver.plugins import technology
@@ -50,6 +50,7 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
     check_numbers(options)
     target = technology(options.tech)
     pipeline = pipeline_of(options)
+    check_measured(options, final_stage(pipeline, again=again))
     program = imported(model, options)
     # One thread: the order of its sums must not depend on the machine.
     host = original_host(host_of(program))
@@ -221,6 +222,7 @@ class Compiled:
         """
         target = Path(directory)
         writers = backends_of(emit)
+        check_writers(writers, self.program.stage)
         without = left_out(self.program, writers) if emit is None else {}
         writers = tuple(writer for writer in writers if writer.name not in without)
         if log is not None:

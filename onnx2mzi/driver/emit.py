@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from onnx2mzi import backends
 from onnx2mzi.driver.plugins import BACKENDS
 from onnx2mzi.errors import UsageError
-from onnx2mzi.ir import Program
-from onnx2mzi.pipeline.backend import Backend, placed_mzis
+from onnx2mzi.ir import Program, Stage
+from onnx2mzi.pipeline.backend import Backend, chosen_layers, placed_mzis
+from onnx2mzi.pipeline.instruments import Watcher
+from onnx2mzi.pipeline.manager import Pipeline, Step
+
+UNROLL = "unroll"
+# The pass behind which a program has this stage.
+_REACHED = {Stage.MESH: "decompose", Stage.PLACED: "place"}
 
 # Commas between items, not those within quotes or braces.
 _ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\{[^}]*\}|[^,{"])+')
@@ -25,6 +32,52 @@ def backends_of(emit: str | None) -> tuple[Backend, ...]:
         )
     usual = ",".join(name for name in BACKENDS.table if name not in backends.ON_REQUEST)
     return BACKENDS.parse(usual if emit is None else written_out(emit))
+
+
+def check_writers(writers: Sequence[Backend], stage: Stage | None) -> None:
+    """Raises UsageError for back ends that need a module that is not installed, or more than a
+    program of `stage` (None: not known yet)."""
+    order = list(Stage)
+    for writer in writers:
+        writer.check_installed()
+    if stage is None:
+        return
+    able = [w.name for w in writers if order.index(w.stage_in) <= order.index(stage)]
+    for writer in writers:
+        if writer.name not in able:
+            other = f", or write the others with --emit {','.join(able)}" if able else ""
+            raise UsageError(
+                f"needs a program of stage {writer.stage_in}, and the pipeline ends with one of "
+                f"stage {stage}",
+                where=f"--emit {writer.name}",
+                hint=f"add {_REACHED[writer.stage_in]} to the passes{other}",
+            )
+
+
+def final_stage(pipeline: Pipeline, *, again: bool) -> Stage | None:
+    """The stage that a pipeline ends with; None for a program (`again`) that no pass changes.
+
+    Raises UsageError for passes in an order that a model does not bear.
+    """
+    if not again:
+        return pipeline.check()
+    return pipeline.passes[-1].stage_out if pipeline.passes else None
+
+
+@dataclass(slots=True)
+class LayersAreThere(Watcher):
+    """Raises UsageError before the first pass if a back end chooses a layer that is not there.
+
+    Not with `unroll`, which makes layers.
+    """
+
+    writers: Sequence[Backend]
+    pipeline: Pipeline
+
+    def before(self, step: Step, program: Program) -> None:
+        if step.index == 0 and all(each.name != UNROLL for each in self.pipeline.passes):
+            for writer in self.writers:
+                chosen_layers(program, writer.chosen(), writer.name)
 
 
 def written_out(emit: str) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from onnx2mzi.driver.again import is_program, valid_program
 from onnx2mzi.driver.compile import Model, host_of, imported, load
+from onnx2mzi.driver.measured import check_measured
 from onnx2mzi.driver.options import Options, check_numbers
 from onnx2mzi.driver.plugins import technology
 from onnx2mzi.ir import Program, Stage, TensorSpec
@@ -20,6 +21,7 @@ def plan(model: Model, options: Options) -> Row:
     """The model's linear layers and the textbook chip for them; nothing is compiled."""
     check_numbers(options)
     technology(options.tech)
+    check_measured(options, None)
     program = imported(model, options)
     host_of(program)
     return described(program)

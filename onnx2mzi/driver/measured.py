@@ -80,6 +80,18 @@ class Retuned:
         return "".join(lines)
 
 
+def check_measured(options: Options, stage: Stage | None) -> None:
+    """What can be said of the table before there is a chip; `stage` is the chip's, if known.
+
+    Raises InputError for a table that cannot be read, UsageError for a chip without meshes.
+    """
+    if options.measured is None:
+        return
+    if stage is Stage.LINEAR:
+        raise UsageError("is not on meshes: there are no heaters to set", where=OPTION)
+    read_errors(options.measured)
+
+
 def with_measured(
     found: Measured,
     program: Program,
@@ -114,11 +126,22 @@ def with_measured(
 
 def read_errors(path: str | Path) -> dict[str, Row]:
     """The errors by id, in the order of COLUMNS. Raises InputError for anything else."""
+    try:
+        return _read_errors(path)
+    except csv.Error as error:
+        raise InputError(f"is no table of errors: {error}", where=str(path)) from None
+
+
+def _read_errors(path: str | Path) -> dict[str, Row]:
     where = str(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read: {error}", where=where) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", where=where) from None
+    except UnicodeDecodeError:
+        raise InputError(
+            "is not text in UTF-8", where=where, hint="give a .csv of errors by id"
+        ) from None
     rows = csv.DictReader(text.splitlines())
     names = list(rows.fieldnames or [])
     strange = [name for name in names if name != "id" and name not in COLUMNS]

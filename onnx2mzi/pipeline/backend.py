@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from onnx2mzi.errors import UsageError
-from onnx2mzi.ir import MeshTile, Program
+from onnx2mzi.ir import MeshTile, Program, Stage
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.census import Census
 from onnx2mzi.pipeline.frontier import FrontierPoint
@@ -96,10 +96,19 @@ class Backend(ABC):
     name: ClassVar[str]
     # Where nobody asks for this back end by name, chips of more MZIs go without it; None: never.
     most_mzis: ClassVar[int | None] = None
+    # What form of program it needs at least.
+    stage_in: ClassVar[Stage] = Stage.LINEAR
 
     @abstractmethod
     def write(self, emission: Emission, directory: Path) -> tuple[str, ...]:
         """Write into the existing `directory`; return the names of the files written."""
+
+    def check_installed(self) -> None:  # noqa: B027 - most need nothing
+        """Raises UsageError if a module that its options need is not installed."""
+
+    def chosen(self) -> tuple[str, ...]:
+        """Names of the layers that its options choose; () if they choose none."""
+        return ()
 
     def told(self, emission: Emission) -> str:
         """The files that a reader of the report should know of; empty if none."""

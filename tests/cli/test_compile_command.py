@@ -258,6 +258,25 @@ def test_refusals_are_one_line_and_leave_nothing(
     assert names(folder) == ["bad.onnx", "tiny.onnx"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--passes", "tile,svd,decompose"), "--emit gds: needs a program of stage placed, and"),
+        (("--passes", "tile"), "--emit netlist: needs a program of stage mesh, and the pipeline"),
+        (("--emit", "gds=nolayer"), "--emit gds: there is no layer 'nolayer' (layers: fc1, fc2)"),
+        (("--measured", "no.csv"), "no.csv: cannot be read: No such file or directory"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_first_pass(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.setattr("onnx2mzi.pipeline.manager.run_pass", None)
+    said = cli("tiny.onnx", *words)
+    assert said.err.startswith(f"onnx2mzi: error: {message}")
+    assert said.code in (2, 3)
+    assert names(folder) == ["tiny.onnx"]
+
+
 def test_a_mistake_is_pointed_at(cli: Cli) -> None:
     said = cli("tiny.onnx", "-O", "prune{budget=0.1 targt=3}")
     assert said.err.splitlines()[1:] == [

@@ -9,8 +9,9 @@ import pytest
 import onnx2mzi
 from onnx2mzi.backends.gds.backend import Gds
 from onnx2mzi.backends.netlist import Netlist
-from onnx2mzi.driver.emit import backends_of, left_out, written_out
+from onnx2mzi.driver.emit import backends_of, check_writers, left_out, written_out
 from onnx2mzi.errors import UsageError
+from onnx2mzi.ir import Stage
 from onnx2mzi.pipeline.backend import placed_mzis
 
 
@@ -84,3 +85,48 @@ def test_large_chips_go_without(
     assert "gds" not in manifest["emit"]
     assert "design.gds" in chip.save(tmp_path / "asked", emit="gds", log=said.append)
     assert len(said) == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "emit", "said"),
+    [
+        (
+            Stage.MESH,
+            None,
+            "--emit gds: needs a program of stage placed, and the pipeline ends with one of stage "
+            "mesh (add place to the passes, or write the others with "
+            "--emit ir,phases,onnx,netlist,report)",
+        ),
+        (
+            Stage.LINEAR,
+            "netlist",
+            "--emit netlist: needs a program of stage mesh, and the pipeline ends with one of "
+            "stage linear (add decompose to the passes)",
+        ),
+        (Stage.MESH, "spice", "--emit spice: needs a program of stage placed"),
+    ],
+)
+def test_what_a_back_end_needs(stage: Stage, emit: str | None, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_writers(backends_of(emit), stage)
+    assert str(caught.value).startswith(said)
+    check_writers(backends_of(emit), Stage.PLACED)
+    check_writers(backends_of(emit), None)
+
+
+def test_a_chip_without_meshes_is_not_written_as_a_circuit(
+    tiny_onnx: bytes, tmp_path: Path
+) -> None:
+    chip = onnx2mzi.compile(tiny_onnx, onnx2mzi.Pipeline.parse("tile"))
+    with pytest.raises(UsageError, match="--emit netlist: needs a program of stage mesh"):
+        chip.save(tmp_path / "out")
+    assert "program.mzi" in chip.save(tmp_path / "out", emit="ir,phases,onnx,report")
+
+
+def test_a_picture_without_klayout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnx2mzi.backends.gds.backend.find_spec", lambda name: None)
+    check_writers(backends_of("gds"), None)
+    with pytest.raises(
+        UsageError, match=r"^--emit gds{png=true}: a picture needs KLayout's Python"
+    ):
+        check_writers(backends_of("gds{png=true}"), None)

@@ -9,7 +9,7 @@ import pytest
 
 import onnx2mzi
 from onnx2mzi.driver.measured import read_errors
-from onnx2mzi.errors import InputError
+from onnx2mzi.errors import InputError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,7 @@ def test_no_errors_change_nothing(tiny_onnx: bytes, tmp_path: Path) -> None:
         ("id,split_error_rad\na,0.9\n", "further off than pi/4"),
         ("id,loss_db\na,-1\n", "a loss is 0 or more"),
         ("id,loss_db\na,1,2\n", "more or fewer fields"),
+        ("id,loss_db\n" + 200_000 * "a" + ",1\n", "is no table of errors: field larger"),
     ],
 )
 def test_tables_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
@@ -93,6 +94,20 @@ def test_tables_that_are_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError) as caught:
         read_errors(path)
     assert said in str(caught.value)
+
+
+def test_a_table_is_read_before_anything_is_compiled(
+    tiny_onnx: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnx2mzi.driver.compile.imported", None)
+    path = tmp_path / "errors.csv"
+    with pytest.raises(InputError, match=r"errors\.csv: cannot be read: No such file or directory"):
+        onnx2mzi.compile(tiny_onnx, measured=path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"is not text in UTF-8 \(give a \.csv of errors by id\)"):
+        onnx2mzi.compile(tiny_onnx, measured=path)
+    with pytest.raises(UsageError, match="--measured: is not on meshes"):
+        onnx2mzi.compile(tiny_onnx, onnx2mzi.Pipeline.parse("tile"), measured=path)
 
 
 def test_shifters_of_another_chip_are_refused(tiny_onnx: bytes, tmp_path: Path) -> None:
