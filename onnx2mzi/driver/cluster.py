@@ -1,6 +1,7 @@
 """Copies on the workers of a Dask cluster (extra `cluster`): the same numbers as on one machine."""
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from onnx2mzi.errors import UsageError
 CONNECT_S = 20
 # A worker that dies takes its copies along; they are drawn again, as often as this.
 RETRIES = 5
+# The host is a name, a number, or within brackets if it has colons.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+]*://(?:\[[0-9A-Fa-f:.%]+\]|[^\s\[\]/:]+):[0-9]{1,5}/?")
 
 
 class Spread(Executor):
@@ -50,6 +53,13 @@ class Cluster:
 @contextlib.contextmanager
 def connected(scheduler: str) -> Iterator[Cluster]:
     """The cluster at an address like tcp://host:8786. Raises UsageError if there is none."""
+    # Dask tries for long what is no address, and prints what it thinks of it.
+    if not _ADDRESS.fullmatch(scheduler):
+        raise UsageError(
+            f"'{scheduler}' is not like SCHEME://HOST:PORT",
+            where="--scheduler",
+            hint="for example tcp://localhost:8786",
+        )
     try:
         from distributed import Client
     except ImportError:

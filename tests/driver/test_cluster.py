@@ -75,3 +75,23 @@ def test_nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnx2mzi.driver.cluster.CONNECT_S", 1)
     with pytest.raises(UsageError, match="no scheduler answers"), connected("tcp://127.0.0.1:9"):
         pass
+
+
+@pytest.mark.parametrize("text", ["", "foo", "host:8786", "tcp://host", "tcp://:1", "tcp://a:b"])
+def test_what_is_no_address_is_not_tried(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "Client", None)
+    with pytest.raises(UsageError) as caught, connected(text):
+        pass
+    assert str(caught.value) == (
+        f"--scheduler: '{text}' is not like SCHEME://HOST:PORT (for example tcp://localhost:8786)"
+    )
+
+
+@pytest.mark.parametrize("text", ["tls://10.0.0.1:8786", "tcp://[::1]:80", "ucx://a.b-c.org:1/"])
+def test_addresses_are_tried(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: object, **named: object) -> None:
+        raise OSError("nobody there")
+
+    monkeypatch.setattr(distributed, "Client", refused)
+    with pytest.raises(UsageError, match="no scheduler answers: nobody there"), connected(text):
+        pass
