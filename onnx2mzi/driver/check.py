@@ -94,7 +94,7 @@ def _guarded(name: str, made: Callable[[], Finding]) -> Finding:
 
 def _files(directory: Path, manifest: dict[str, Any]) -> Finding:
     wrong = []
-    for name, digest in manifest.get("files", {}).items():
+    for name, digest in manifest["files"].items():
         path = directory / name
         if not path.is_file():
             wrong.append(f"{name} is missing")
@@ -102,7 +102,7 @@ def _files(directory: Path, manifest: dict[str, Any]) -> Finding:
             wrong.append(f"{name} was changed")
     if wrong:
         return Finding("files", False, "; ".join(wrong))
-    return Finding("files", True, f"{len(manifest.get('files', {}))} files as they were written")
+    return Finding("files", True, f"{len(manifest['files'])} files as they were written")
 
 
 def _phases(directory: Path, chip: Compiled) -> Finding:

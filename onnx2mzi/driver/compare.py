@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from onnx2mzi.driver.compile import Compiled, host_of, load
+from onnx2mzi.driver.compile import REPORT, Compiled, host_of, load
 from onnx2mzi.driver.copies import chosen_setting, imperfections_of, on_copies
 from onnx2mzi.driver.heat import heated
 from onnx2mzi.driver.measure import compared
@@ -105,7 +106,20 @@ def _numbers(chip: Compiled, directory: Path) -> Row:
         raise InputError(
             "has no report.json", where=str(directory), hint="compile with report among --emit"
         )
+    layers = chip.saved_report.get("layers")
+    if not isinstance(layers, list) or not all(map(_is_layer, layers)):
+        raise InputError(
+            "is damaged: 'layers' is no list of layers and their numbers",
+            where=str(directory / REPORT),
+            hint="compile again",
+        )
     return dict(chip.saved_report)
+
+
+def _is_layer(row: object) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+        return False
+    return all(isinstance(row.get(key), (int, float, NoneType)) for key in COMPARED_LAYER)
 
 
 def _layers(a: Compiled, b: Compiled, old: Row, new: Row) -> list[Row]:

@@ -45,9 +45,28 @@ def need_manifest(directory: Path) -> dict[str, Any]:
     manifest = read_manifest(directory)
     if manifest is None:
         raise InputError(
-            f"is no output folder of onnx2mzi: it has no {MANIFEST} of ours", where=str(directory)
+            f"is no output folder of onnx2mzi: it has no {MANIFEST} of ours",
+            where=str(directory),
+            hint="give the output folder of a chip",
         )
+    if problem := _damage(manifest):
+        raise InputError(problem, where=str(directory / MANIFEST), hint="compile again")
     return manifest
+
+
+def _damage(manifest: Mapping[str, Any]) -> str:
+    """What is wrong with a manifest of ours; "" if nothing is."""
+    files, emit = manifest.get("files"), manifest.get("emit", [])
+    if manifest.get("format") != MANIFEST_FORMAT:
+        made = manifest.get("format")
+        return f"is of format {made!r}, this onnx2mzi reads format {MANIFEST_FORMAT}"
+    if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+        return "is damaged: 'files' is no table of files and their hashes"
+    if not isinstance(emit, list) or not all(isinstance(text, str) for text in emit):
+        return "is damaged: 'emit' is no list of back ends"
+    if not isinstance(manifest.get("versions", {}), dict):
+        return "is damaged: 'versions' is no table"
+    return ""
 
 
 def files_of(directory: Path) -> frozenset[Path]:
@@ -55,8 +74,9 @@ def files_of(directory: Path) -> frozenset[Path]:
     manifest = read_manifest(directory)
     if manifest is None:
         return frozenset()
-    home = directory.resolve()
-    return frozenset({home / MANIFEST, *(home / name for name in manifest.get("files", ()))})
+    home, files = directory.resolve(), manifest.get("files")
+    names = files if isinstance(files, dict) else {}
+    return frozenset({home / MANIFEST, *(home / name for name in names)})
 
 
 def sha256(path: Path) -> str:

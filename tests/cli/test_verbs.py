@@ -176,7 +176,8 @@ def test_a_folder_that_is_none_of_ours(cli: Cli, chips: Path, verb: list[str]) -
     said = cli(*verb, "other")
     assert said.code == 3
     assert said.err == (
-        "onnx2mzi: error: other: is no output folder of onnx2mzi: it has no manifest.json of ours\n"
+        "onnx2mzi: error: other: is no output folder of onnx2mzi: it has no manifest.json of ours "
+        "(give the output folder of a chip)\n"
     )
 
 

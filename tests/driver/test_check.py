@@ -212,3 +212,17 @@ def test_without_klayout_the_layout_is_not_passed(
     for name in LAYOUT:
         assert findings[name].ok is None
         assert "pip install" in findings[name].message
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", '{"layers": null}', '{"layers": [{}]}', '{"layers": [{"name": "a", "mzis": ""}]}'],
+)
+def test_a_report_that_is_damaged(folder: Path, text: str) -> None:
+    (folder / "report.json").write_text(text)
+    with pytest.raises(InputError) as caught:
+        difference(folder, folder)
+    assert str(caught.value) == (
+        f"{folder / 'report.json'}: is damaged: 'layers' is no list of layers and their numbers "
+        "(compile again)"
+    )

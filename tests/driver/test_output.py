@@ -139,3 +139,35 @@ def test_what_is_no_manifest_of_ours(tmp_path: Path, text: str) -> None:
         need_manifest(tmp_path)
     with pytest.raises(InputError, match="there is no such folder"):
         need_manifest(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"files": None}, "is damaged: 'files' is no table of files and their hashes"),
+        ({"files": ["a.txt"]}, "is damaged: 'files' is no table of files and their hashes"),
+        ({"files": {"a.txt": 3}}, "is damaged: 'files' is no table of files and their hashes"),
+        ({"emit": None}, "is damaged: 'emit' is no list of back ends"),
+        ({"emit": [3]}, "is damaged: 'emit' is no list of back ends"),
+        ({"versions": []}, "is damaged: 'versions' is no table"),
+        ({"format": 99}, "is of format 99, this onnx2mzi reads format 1"),
+        ({"format": None}, "is of format None, this onnx2mzi reads format 1"),
+    ],
+)
+def test_a_manifest_that_is_damaged(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    target = tmp_path / "chip"
+    make(target, {"a.txt": "old"})
+    path = target / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(InputError) as caught:
+        need_manifest(target)
+    assert str(caught.value) == f"{path}: {said} (compile again)"
+    # Nothing is taken for ours that it does not name.
+    make(target, {"b.txt": "new"})
+    assert ("a.txt" in names(target)) == (not isinstance(change.get("files", {}), dict))
+
+
+def test_a_manifest_without_files(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"tool": "onnx2mzi", "format": 1}')
+    with pytest.raises(InputError, match="is damaged: 'files' is no table"):
+        need_manifest(tmp_path)
