@@ -7,6 +7,9 @@ from onnx2mzi.physics.electric import heater_current_ma
 from onnx2mzi.tech.over import over_cells, vias_in_row
 from onnx2mzi.tech.technology import CouplerKind, Technology
 
+# A GDS has 16 bits for the number of a layer, as many for its datatype or texttype.
+MOST_LAYER = 65535
+
 
 @dataclass(frozen=True, slots=True)
 class Inconsistency:
@@ -23,6 +26,7 @@ def inconsistencies(technology: Technology) -> Iterator[Inconsistency]:
     yield from _below_rules(technology)
     yield from _currents(technology)
     yield from _coupler(technology)
+    yield from _layer_numbers(technology)
     yield from _layers(technology)
     yield from _dies(technology)
     yield from _thermal(technology)
@@ -126,6 +130,16 @@ def _coupler(tech: Technology) -> Iterator[Inconsistency]:
         )
 
 
+def _layer_numbers(tech: Technology) -> Iterator[Inconsistency]:
+    for section in ("layers", "markers", "edge"):
+        table = getattr(tech, section)
+        for entry in fields(table):
+            layer = getattr(table, entry.name)
+            if isinstance(layer, tuple) and max(layer) > MOST_LAYER:
+                message = f"layer {list(layer)} is none of a GDS"
+                yield Inconsistency(section, entry.name, message, f"numbers 0..{MOST_LAYER}")
+
+
 def _layers(tech: Technology) -> Iterator[Inconsistency]:
     seen: dict[tuple[int, int], str] = {}
     for section in ("layers", "markers"):
@@ -172,8 +186,12 @@ def _dies(tech: Technology) -> Iterator[Inconsistency]:
         if min(width, height) <= 2 * tech.die.margin_um:
             message = f"a die of {width} x {height} is all margin"
             yield Inconsistency("die", "sizes_um", message, "width and height in um")
-    if not tech.die.top_cell.replace("{name}", "").isascii() or not tech.die.top_cell:
+    rest = tech.die.top_cell.replace("{name}", "")
+    if not rest.isascii() or not tech.die.top_cell:
         yield Inconsistency("die", "top_cell", "not a GDS cell name", 'for example "Cell0_{name}"')
+    if "{" in rest or "}" in rest:
+        message = "'top_cell' has braces other than {name}"
+        yield Inconsistency("die", "top_cell", message, 'for example "Cell0_{name}"')
 
 
 def _thermal(tech: Technology) -> Iterator[Inconsistency]:

@@ -69,6 +69,21 @@ def test_an_unknown_name_gets_a_suggestion() -> None:
         ('drive = "arm-choice"', "drive = 3", "drive", '"upper-arm" or "arm-choice"'),
         ("core = [1, 0]", "core = [1]", "core = [1]", "[a whole number, a whole number]"),
         ("core = [1, 0]", "core = [1, -1]", "core = [1, -1]", "whole number"),
+        (
+            "core = [1, 0]",
+            "core = [65536, 0]",
+            "core = [65536",
+            "layer [65536, 0] is none of a GDS",
+        ),
+        (
+            "core = [1, 0]",
+            "core = [1, 70000]",
+            "core = [1, 7",
+            "is none of a GDS (numbers 0..65535",
+        ),
+        ("pin = [1, ", "pin = [65537, ", "pin = [65537", "is none of a GDS"),
+        ('top_cell = "{name}"', 'top_cell = "{foo}"', "top_cell", "braces other than {name}"),
+        ('top_cell = "{name}"', 'top_cell = "{name}}"', "top_cell", "braces other than {name}"),
         ("metal2 = [45, 0]", "metal2 = [41, 0]", "metal2", "already 'layers.metal'"),
         ("metal2 = [45, 0]\n", "", "[layers]", "two metals need a layer 'metal2'"),
         ("via_size_um = 0.7\n", "", "[rules]", "two metals need the rule 'via_size_um'"),
@@ -93,6 +108,11 @@ def test_a_wrong_file_is_refused_with_its_line(old: str, new: str, at: str, says
     assert says in str(refused.value)
     assert refused.value.where == f"x.toml:{line_of(wrong, at)}"
     assert refused.value.hint
+
+
+def test_the_last_layers_of_a_gds_are_layers() -> None:
+    text = shipped().replace("core = [1, 0]", "core = [65535, 65535]")
+    assert parse_technology(text, where="x.toml").layers.core == (65535, 65535)
 
 
 def test_a_missing_section_and_broken_toml_are_refused() -> None:
