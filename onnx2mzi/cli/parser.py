@@ -1,14 +1,16 @@
 """The arguments of every command. Imports nothing heavy: `--help` must be quick."""
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from onnx2mzi import __version__
 from onnx2mzi.errors import UsageError
 
 PROGRAM = "onnx2mzi"
+_NEGATIVE = re.compile(r"-\.?[0-9]")
 
 EPILOG = """\
 verbs (when the first word is one; each has its own --help):
@@ -17,7 +19,7 @@ verbs (when the first word is one; each has its own --help):
   check DIR         is a compiled chip consistent: hashes, phases, netlist, photonic ONNX
   diff DIR DIR      two compiled chips side by side
   characterize DIR  which imperfections hurt a chip, how much, and where
-  tech list|show    the technologies
+  tech ACTION       the technologies: list, show NAME, check NAME
   passes            passes and back ends with their options
 
 -O takes a level (0 textbook, 1 lossless, 2 prune, 3 prune and quantize) or passes:
@@ -32,6 +34,11 @@ exit codes: 0 done, 1 our bug, 2 usage, 3 input refused, 4 does not fit (or --st
 
 class Parser(argparse.ArgumentParser):
     """argparse that raises UsageError, and suggests what was meant."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        # `-1%` is a value that is out of range, no option.
+        self._negative_number_matcher = _NEGATIVE
 
     def error(self, message: str) -> NoReturn:
         hint = f"see {self.prog} --help"
@@ -302,7 +309,7 @@ def tech_parser() -> Parser:
     parser.add_argument(
         "action", choices=("list", "show", "check"), help="all names, or one's file or P_pi"
     )
-    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="which to show")
+    parser.add_argument("name", nargs="?", metavar="NAME|FILE", help="which to show or check")
     _add_common(parser)
     return parser
 

@@ -1,6 +1,8 @@
 """The result as text: a line a layer, totals against both chips it is compared with, a verdict."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import ndiff
 from typing import Any
 
 from onnx2mzi.cli.layers import gathered, used_often
@@ -10,6 +12,8 @@ from onnx2mzi.emulate.heat_words import trims_told
 Row = Mapping[str, Any]
 
 NAME_WIDTH = 32
+# Commas between passes, not those within braces.
+_BETWEEN = re.compile(r",(?![^{]*\})")
 UNKNOWN = "-"
 
 
@@ -39,7 +43,7 @@ def result(report: Row, *, wrote: str, files: int, color: bool) -> str:
             electronic(report),
             "\n",
             verdict(report, color=color),
-            f"wrote {wrote} ({files} files)\n",
+            f"wrote {wrote} ({files} file{'' if files == 1 else 's'})\n",
         ]
     )
 
@@ -348,10 +352,11 @@ def difference(found: Row) -> str:
     rows = [
         [key, _value(old), _value(new), _relation(key, old, new)]
         for key, (old, new) in found["numbers"].items()
-        if old != new
+        if old != new and key != "pipeline"
     ]
     if rows:
         text += table([["", "before", "after", ""], *rows], right=(False, True, True, True))
+    text += _passes_between(*found["numbers"].get("pipeline", ("", "")))
     layers = [
         [
             shortened(layer["name"]),
@@ -366,6 +371,15 @@ def difference(found: Row) -> str:
         head = ["layer", "MZIs", "active phases", "matrix moved"]
         text += table([head, *layers], right=(False, True, True, True))
     return text
+
+
+def _passes_between(old: object, new: object) -> str:
+    """Two pipelines, a pass a line: `-` is of the first only, `+` of the second."""
+    if old == new:
+        return ""
+    before, after = (_BETWEEN.split(_value(text)) for text in (old, new))
+    lines = [line.rstrip() for line in ndiff(before, after) if not line.startswith("?")]
+    return "\n".join(["pipeline:", *(f"  {line}" for line in lines), ""])
 
 
 def _pairs(layer: Row) -> list[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from onnx2mzi.driver.heat import with_heat
 from onnx2mzi.driver.measured import FILE as RETUNED_FILE
 from onnx2mzi.driver.measured import Retuned, check_measured, with_measured
 from onnx2mzi.driver.options import Ears, Options, check_numbers, passive_of, pipeline_of
-from onnx2mzi.driver.output import need_manifest, staged, write_manifest
+from onnx2mzi.driver.output import files_of, need_manifest, staged, write_manifest
 from onnx2mzi.driver.plugins import technology
 from onnx2mzi.driver.provenance import about
 from onnx2mzi.emulate.host import HostRunner
@@ -248,8 +248,9 @@ class Compiled:
             if without:
                 notes["left_out"] = without
             write_manifest(stage, {**self.about, "emit": emitted, **notes})
-        files = (path for path in sorted(target.rglob("*")) if path.is_file())
-        return {path.relative_to(target).as_posix(): path for path in files}
+        home = target.resolve()
+        files = (path.relative_to(home) for path in sorted(files_of(target)))
+        return {name.as_posix(): target / name for name in files}
 
     def _named(self, inputs: np.ndarray | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
         if isinstance(inputs, Mapping):

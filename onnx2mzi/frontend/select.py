@@ -39,6 +39,14 @@ class Selection:
         """Raises UsageError for a word that no linear node answered to."""
         if self._unused:
             word = min(self._unused)
-            near = get_close_matches(word, self._seen, 1) or self._seen[:1]
-            hint = f"did you mean '{near[0]}'?" if near else ""
-            raise UsageError(f"no linear node is called '{word}'", where=where, hint=hint)
+            raise UsageError(
+                f"no linear node is called '{word}'", where=where, hint=self._meant(word)
+            )
+
+    def _meant(self, word: str) -> str:
+        parts = [part.strip() for part in word.split(",")]
+        if len(parts) > 1 and any(part in self._seen for part in parts):
+            option = "--exclude" if word in self._exclude else "--only"
+            return "once for each node: " + " ".join(f"{option} {part}" for part in parts)
+        near = get_close_matches(word, self._seen, 1) or self._seen[:1]
+        return f"did you mean '{near[0]}'?" if near else ""

@@ -44,7 +44,9 @@ def read_mzi(path: Path) -> Program:
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", where=str(path)) from None
     except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8", where=str(path)) from None
+        raise InputError(
+            "is not text in UTF-8", where=str(path), hint="give a .mzi that onnx2mzi wrote"
+        ) from None
     sidecar = path.with_suffix(".npz")
     arrays = read_npz(sidecar) if sidecar.exists() else {}
     return parse_program(text, arrays, file=str(path))

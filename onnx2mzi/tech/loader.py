@@ -42,8 +42,14 @@ def load_technology(name_or_path: str | Path) -> Technology:
     if path.is_file():
         try:
             content = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot be read: {error}", where=text) from error
+        except OSError as error:
+            raise InputError(f"cannot be read: {error.strerror}", where=text) from error
+        except UnicodeDecodeError as error:
+            raise InputError(
+                "is not text in UTF-8",
+                where=text,
+                hint="give a technology's TOML file; see `onnx2mzi tech show`",
+            ) from error
         return parse_technology(content, where=text, folder=path.parent)
     names = technology_names()
     guess = get_close_matches(text, names, n=1)

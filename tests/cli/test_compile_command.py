@@ -188,6 +188,10 @@ def test_inputs_of_others_may_lie_in_the_output_folder(cli: Cli, folder: Path) -
     (folder / "own" / "mine.onnx").write_bytes((folder / "tiny.onnx").read_bytes())
     assert cli("own/mine.onnx", *QUICK, "-o", "own", "-q").code == 0
     assert (folder / "own" / "mine.onnx").is_file()
+    # What is of others is not said to be written.
+    told = json.loads(cli("own/mine.onnx", *QUICK, "-o", "own", "-q", "--json").out)
+    assert "mine.onnx" not in told["files"]
+    assert set(told["files"]) == set(names(folder / "own")) - {"mine.onnx"}
     assert cli("own/program.mzi", "-o", "other", "--emit", "ir", "-q").code == 0
 
 
@@ -195,6 +199,15 @@ REFUSED = [
     ((), 2, "no MODEL.onnx is given (see onnx2mzi --help)"),
     (("nowhere.onnx",), 3, "nowhere.onnx: "),
     (("bad.onnx",), 3, "bad.onnx: "),
+    (("bad.mzi",), 3, "bad.mzi: "),
+    (("tiny.onnx", "--max-drop", "-1%"), 2, "argument --max-drop: '-1%' is not between 0 and 100%"),
+    (("tiny.onnx", "--time-limit", "-5m"), 2, "argument --time-limit: '-5m' is no time; write 90s"),
+    (
+        ("tiny.onnx", "--exclude", "fc1,fc2"),
+        2,
+        "tiny.onnx: no linear node is called 'fc1,fc2' (once for each node: --exclude fc1 "
+        "--exclude fc2)",
+    ),
     (("tiny.onnx", "-O", "9"), 2, "-O: there is no level 9 (levels: 0 textbook, "),
     (
         ("tiny.onnx", "-O", "prun"),

@@ -163,7 +163,15 @@ def test_diff(cli: Cli, chips: Path) -> None:
     said = cli("diff", "exact", "pruned")
     assert said.code == 0
     assert re.search(r"^phases_active +\d+ +\d+ +-\d+\.\d%$", said.out, re.M)
+    lines = said.out.splitlines()
+    start = lines.index("pipeline:")
+    assert lines[start + 1 : start + 7] == [
+        "    tile", "    svd", "    decompose", "    canonicalize", "  + prune{budget=0.3}",
+        "    compact",
+    ]  # fmt: skip
+    assert max(map(len, lines)) <= 100
     assert "identical" in cli("diff", "exact", "exact").out
+    assert "pipeline" not in cli("diff", "exact", "exact").out
     assert json.loads(cli("diff", "exact", "pruned", "--json").out)["identical"] is False
 
 

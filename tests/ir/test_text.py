@@ -133,7 +133,7 @@ def test_files_that_cannot_be_read(make_program: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"gone\.mzi: cannot be read: No such file"):
         read_mzi(tmp_path / "gone.mzi")
     (tmp_path / "binary.mzi").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="is not text in UTF-8"):
+    with pytest.raises(InputError, match=r"is not text in UTF-8 \(give a \.mzi that"):
         read_mzi(tmp_path / "binary.mzi")
     write_mzi(with_host(make_program), tmp_path / "program.mzi")
     (tmp_path / "program.npz").unlink()

@@ -127,5 +127,5 @@ def test_a_missing_section_and_broken_toml_are_refused() -> None:
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"not text in UTF-8 \(give a technology's TOML file"):
         load_technology(file)
