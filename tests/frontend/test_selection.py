@@ -63,6 +63,14 @@ def test_a_name_that_is_not_there_is_an_error_with_a_suggestion(chain: onnx.Mode
         import_model(chain, exclude=["haed"])
 
 
+def test_names_joined_by_commas_are_told_apart(chain: onnx.ModelProto) -> None:
+    hint = r"\(once for each node: --only head --only net_0_MatMul\)"
+    with pytest.raises(UsageError, match=hint):
+        import_model(chain, only=["head, net_0_MatMul"])
+    with pytest.raises(UsageError, match=r"is called 'a,b' \(did you mean"):
+        import_model(chain, exclude=["a,b"])
+
+
 def test_what_stays_electronic_says_why(make_onnx: MakeModel) -> None:
     nodes = [
         NODE("MatMul", ["x", "w"], ["a"]),
