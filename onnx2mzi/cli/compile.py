@@ -22,7 +22,7 @@ from onnx2mzi.driver.inspect import plan
 from onnx2mzi.driver.options import Ears, Options, pipeline_of
 from onnx2mzi.driver.output import check_inputs_stay, check_target
 from onnx2mzi.driver.resume import keeping, resume_folder, work_key
-from onnx2mzi.errors import DropError, UsageError, VerificationError
+from onnx2mzi.errors import DropError, Onnx2MziError, UsageError, VerificationError
 from onnx2mzi.pipeline.instruments import DumpIr, Narrator, PrintAfter, Timing
 from onnx2mzi.pipeline.manager import Instrument, Pipeline
 
@@ -115,10 +115,13 @@ def kept_aside(error: DropError, target: Path, arguments: argparse.Namespace) ->
     """The error for a chip that loses too much, which is written beside `target`: it may have taken
     hours, and another may be content with it."""
     aside = target.with_name(f"{target.name}.missed")
-    error.chip.save(aside, emit=arguments.emit, force=arguments.force)
-    return VerificationError(
-        error.message, where=error.where, hint=f"{error.hint}; the chip that missed is in {aside}"
-    )
+    try:
+        check_inputs_stay(aside, inputs_of(arguments))
+        error.chip.save(aside, emit=arguments.emit, force=arguments.force)
+        told = f"the chip that missed is in {aside}"
+    except Onnx2MziError as why:
+        told = f"the chip that missed could not be written: {why}"
+    return VerificationError(error.message, where=error.where, hint=f"{error.hint}; {told}")
 
 
 def options_of(arguments: argparse.Namespace, command: str) -> Options:

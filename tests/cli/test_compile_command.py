@@ -394,3 +394,12 @@ def test_a_chip_that_misses_its_budget_is_not_lost(cli: Cli, folder: Path) -> No
     assert said.err.endswith("the chip that missed is in out.missed)\n")
     assert (folder / "out" / "program.mzi").read_text() == before
     assert cli("inspect", "out.missed/program.mzi").code == 0
+    mine = folder / "out.missed" / "manifest.json"
+    mine.write_text("of somebody else")
+    said = cli(
+        *("tiny.onnx", *QUICK, "-o", "out", "--test", "bare.npz", "--max-drop", "0.1%"),
+        *("--passes", "tile,svd,decompose,canonicalize,prune{budget=0.9},place"),
+    )
+    assert said.code == 5
+    assert "could not be written: -o out.missed: is not empty" in said.err
+    assert mine.read_text() == "of somebody else"
