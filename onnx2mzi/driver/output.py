@@ -145,8 +145,9 @@ def check_inputs_stay(directory: Path, read: Iterable[tuple[str, object]]) -> No
 def staged(directory: Path, *, force: bool = False) -> Iterator[Path]:
     """A new folder beside `directory` that takes its place when the block ends without error.
 
-    Files of an earlier run go; files that are not ours stay, unless `force` and a new file has
-    their name. Whatever else happens, an interrupt included, `directory` is as it was.
+    Files of an earlier run go; files that are not ours stay. Where a new one has their name they
+    are called NAME.before, or with `force` go. Whatever else happens, an interrupt included,
+    `directory` is as it was.
     """
     check_target(directory, force=force)
     target = directory.resolve()
@@ -156,7 +157,7 @@ def staged(directory: Path, *, force: bool = False) -> Iterator[Path]:
         with _held_stage(target) as stage:
             stage.chmod(0o777 & ~_umask())
             yield stage
-            _swap(stage, target)
+            _swap(stage, target, force=force)
     except BaseException:
         for parent in made:
             with contextlib.suppress(OSError):
@@ -200,7 +201,7 @@ def _umask() -> int:
     return mask
 
 
-def _swap(stage: Path, target: Path) -> None:
+def _swap(stage: Path, target: Path, *, force: bool) -> None:
     if not target.exists():
         stage.rename(target)
         return
@@ -219,7 +220,11 @@ def _swap(stage: Path, target: Path) -> None:
         old.rename(target)
         raise
     for path in foreign:
-        if not (target / path).exists():
-            (target / path).parent.mkdir(parents=True, exist_ok=True)
-            (old / path).rename(target / path)
+        home = target / path
+        if home.exists() and force:
+            continue
+        while home.exists():
+            home = home.with_name(f"{home.name}.before")
+        home.parent.mkdir(parents=True, exist_ok=True)
+        (old / path).rename(home)
     shutil.rmtree(old, ignore_errors=True)

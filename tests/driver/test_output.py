@@ -71,6 +71,18 @@ def test_our_folder_is_replaced_and_what_others_put_there_stays(tmp_path: Path) 
     assert names(tmp_path) == {"chip"}
 
 
+def test_a_file_of_others_with_our_name_is_called_otherwise(tmp_path: Path) -> None:
+    target = tmp_path / "chip"
+    make(target, {"a.txt": "old"})
+    for mine in ("first", "second"):
+        (target / "b.txt").write_text(mine)
+        make(target, {"a.txt": "new", "b.txt": "new"})
+        assert (target / "b.txt").read_text() == "new"
+        make(target, {"a.txt": "new"})
+    assert (target / "b.txt.before").read_text() == "first"
+    assert (target / "b.txt.before.before").read_text() == "second"
+
+
 def test_a_folder_of_others_is_refused(tmp_path: Path) -> None:
     target = tmp_path / "chip"
     target.mkdir()
