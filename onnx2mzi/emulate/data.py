@@ -81,6 +81,8 @@ def load_data(data: str | Path | Mapping[str, np.ndarray], host: Host) -> Datase
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        raise InputError("is a folder", where=str(path), hint="give an .npz of samples")
     if not path.is_file():
         raise InputError("there is no such file", where=str(path))
     arrays: dict[str, np.ndarray] = {}

@@ -100,6 +100,8 @@ def test_data_that_do_not_fit(tmp_path: Path, arrays: dict[str, Any], message: s
 def test_files_that_are_no_npz(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         load_data(tmp_path / "gone.npz", IMAGE)
+    with pytest.raises(InputError, match="is a folder"):
+        load_data(tmp_path, IMAGE)
     for data in (b"", b"text", b"PK\x03\x04"):
         (tmp_path / "bad.npz").write_bytes(data)
         with pytest.raises(InputError, match=r"no \.npz"):
