@@ -138,7 +138,7 @@ class Finetune(Pass):
         None, "passes through the data; none: 6, more of few samples", low=0.0
     )
     batch: int | None = option(None, "samples a step; none: a twentieth of them, 32 to 500", low=1)
-    lr: float = option(2e-3, "peak rate of the phases", unit="rad", low=0.0)
+    lr: float = option(2e-3, "peak rate of the phases", unit="rad", low=1e-9)
     distil: float = option(
         0.5, "weight of the original's answers beside the labels", low=0.0, high=1.0
     )

@@ -68,7 +68,7 @@ class Quantize(Pass):
     epochs: float | None = option(
         None, "trained: passes through the data; none: 6, more of few samples", low=0.0
     )
-    lr: float = option(2e-3, "trained: peak rate of the phases", unit="rad", low=0.0)
+    lr: float = option(2e-3, "trained: peak rate of the phases", unit="rad", low=1e-9)
     max_drop: float = option(
         0.05, "trained: accuracy that may be lost (no labels: changed answers)", low=0.0, high=1.0
     )

@@ -177,9 +177,12 @@ def test_a_network_in_which_samples_meet_is_not_trained() -> None:
     assert "free batch dimension" in error.value.hint
 
 
-def test_a_rate_of_nothing_is_refused() -> None:
+@pytest.mark.parametrize(
+    "step", ["prune{method=imp lr=0}", "finetune{lr=0}", "quantize{rounding=trained lr=0}"]
+)
+def test_a_rate_of_nothing_is_refused(step: str) -> None:
     with pytest.raises(UsageError, match="lr"):
-        onnx2mzi.compile(perceptron([6, 8, 3]), optimize="prune{method=imp lr=0}", data=inputs())
+        onnx2mzi.compile(perceptron([6, 8, 3]), optimize=step, data=inputs())
 
 
 @pytest.mark.parametrize("option", ["epochs=50", "objective=power", "share=u", "start=zero"])
