@@ -61,9 +61,7 @@ def check_saved_config(arguments: argparse.Namespace, read: Iterable[tuple[str, 
     if name is None:
         return
     path = check_file_target(name, "--save-config", read=read)
-    if not path.exists():
-        return
-    if not _is_config(path):
+    if path.exists() and not _is_config(path):
         raise UsageError(
             "is there, and is no config of onnx2mzi",
             where=f"--save-config {path}",

@@ -11,10 +11,7 @@ from onnx2mzi.ir import Program, Stage
 from onnx2mzi.pipeline.backend import Backend, chosen_layers, placed_mzis
 from onnx2mzi.pipeline.instruments import Watcher
 from onnx2mzi.pipeline.manager import Pipeline, Step
-
-UNROLL = "unroll"
-# The pass behind which a program has this stage.
-_REACHED = {Stage.MESH: "decompose", Stage.PLACED: "place"}
+from onnx2mzi.pipeline.stages import COPIES, LOWERING, ORDER
 
 # Commas between items, not those within quotes or braces.
 _ITEM = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\{[^}]*\}|[^,{"])+')
@@ -37,20 +34,20 @@ def backends_of(emit: str | None) -> tuple[Backend, ...]:
 def check_writers(writers: Sequence[Backend], stage: Stage | None) -> None:
     """Raises UsageError for back ends that need a module that is not installed, or more than a
     program of `stage` (None: not known yet)."""
-    order = list(Stage)
     for writer in writers:
         writer.check_installed()
     if stage is None:
         return
-    able = [w.name for w in writers if order.index(w.stage_in) <= order.index(stage)]
+    able = [w.name for w in writers if ORDER.index(w.stage_in) <= ORDER.index(stage)]
     for writer in writers:
         if writer.name not in able:
+            lowering = LOWERING[ORDER[ORDER.index(writer.stage_in) - 1]][-1]
             other = f", or write the others with --emit {','.join(able)}" if able else ""
             raise UsageError(
                 f"needs a program of stage {writer.stage_in}, and the pipeline ends with one of "
                 f"stage {stage}",
                 where=f"--emit {writer.name}",
-                hint=f"add {_REACHED[writer.stage_in]} to the passes{other}",
+                hint=f"add {lowering} to the passes{other}",
             )
 
 
@@ -75,7 +72,7 @@ class LayersAreThere(Watcher):
     pipeline: Pipeline
 
     def before(self, step: Step, program: Program) -> None:
-        if step.index == 0 and all(each.name != UNROLL for each in self.pipeline.passes):
+        if step.index == 0 and all(each.name != COPIES for each in self.pipeline.passes):
             for writer in self.writers:
                 chosen_layers(program, writer.chosen(), writer.name)
 

@@ -337,7 +337,8 @@ class Prune(Pass):
                 where="prune{target=...}",
                 hint="take method=obs" if by_error else "take method=obs, or give --data FILE.npz",
             )
-        given = [name for name in TRAINING if getattr(self, name) != getattr(Prune(), name)]
+        usual = Prune()
+        given = [name for name in TRAINING if getattr(self, name) != getattr(usual, name)]
         if given and self.method not in (*METHODS, "search"):
             raise UsageError(
                 f"method={self.method} does not train and knows no {given[0]}",

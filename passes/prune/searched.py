@@ -13,7 +13,6 @@ from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.ir import Program
 from onnx2mzi.passes.prune.trained import Course, Recipe, census, cost, right_share, told
 from onnx2mzi.pipeline.base import Context
-from onnx2mzi.pipeline.census import Census
 from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
 
@@ -43,11 +42,13 @@ def searched(program: Program, context: Context, recipe: Recipe) -> Program:
         context.log(f"prune: search needs PyTorch ({extra.REMEDY}): phases stay")
         return program
     deadline = recipe.deadline or perf_counter() + DEFAULT_S
-    best, least = program, census(program, context)
+    best = program
     matrices = program_matrices(program)
     kept = network.on(program.host).distance(matrices) <= recipe.max_drop
     right = right_share(network, matrices)
-    told(context, FrontierPoint("before training", *_numbers(least), right, kept))
+    there = census(program, context)
+    point = FrontierPoint("before training", there.phases_active, there.power_mw, right, kept)
+    told(context, point)
     for at, (name, start) in enumerate(TRIES):
         now = perf_counter()
         if now >= deadline:
@@ -55,7 +56,7 @@ def searched(program: Program, context: Context, recipe: Recipe) -> Program:
             break
         until = deadline if at == len(TRIES) - 1 else now + SHARE * (deadline - now)
         # From nearly none, only what beats the best is worth while.
-        first = round(CHEAPER * least.phases_active) if start == "zero" else None
+        first = round(CHEAPER * census(best, context).phases_active) if start == "zero" else None
         try:
             course = Course.of(
                 program,
@@ -69,9 +70,5 @@ def searched(program: Program, context: Context, recipe: Recipe) -> Program:
         if found is None:
             continue
         if cost(found, context, recipe) < cost(best, context, recipe):
-            best, least = found, census(found, context)
+            best = found
     return best
-
-
-def _numbers(found: Census) -> tuple[int, float]:
-    return found.phases_active, found.power_mw
