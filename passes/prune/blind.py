@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 
+from onnx2mzi.emulate.transfer import layer_matrix
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import LinearLayer, Program, TileGrid
 from onnx2mzi.passes.canonicalize import drawing_rules
@@ -18,6 +19,7 @@ from onnx2mzi.passes.prune.whole import Layers, thinned_together
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.census import layer_census, reference_phases, tile_shapes
+from onnx2mzi.pipeline.contracts import bounded_move
 
 # Above so many heaters rounds are large: a round takes some 30 s there.
 FEW = 20_000
@@ -77,6 +79,10 @@ def by_weights(
             thinner = nearest_thinned(weight, limit=budget, ports=ports, progress=tell)
             if thinner is not None:
                 new = cheaper(new, drawn([thinner], rules))
+        # Passes before this one may have moved the matrix the other way.
+        if new is not layer and bounded_move(layer_matrix(layer), layer_matrix(new)) > budget:
+            context.log(f"prune: {layer.name} stays: it would be further off than {budget:g}")
+            new = layer
         layers.append(new)
     return replace(program, layers=tuple(layers))
 

@@ -17,10 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
 from onnx2mzi.emulate.accuracy import score_output
 from onnx2mzi.emulate.network import Network
+from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import LinearLayer, MeshTile, Program, Stage
 from onnx2mzi.passes.canonicalize import drawing_rules
@@ -42,6 +41,7 @@ from onnx2mzi.passes.trim import trimmed
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import BoundedDrop, Budgeted, Context, Effect, Pass, option
 from onnx2mzi.pipeline.census import reference_phases
+from onnx2mzi.pipeline.contracts import bounded_move
 
 # Bisections of the share that a baseline removes: a resolution of 1/1024.
 HALVINGS = 10
@@ -93,8 +93,8 @@ def fewest(accepted: Callable[[float], bool]) -> float:
 
 def small_singular_values_gone(program: Program, accept: "Accept", rules: DrawingRules) -> Program:
     """Baseline: the smallest singular values of all tiles go, as many as are accepted."""
-    names = [layer.name for layer in program.layers]
-    weights = [plain(layer.weight) for layer in program.layers]
+    given = program_matrices(program)
+    names, weights = list(given), [plain(w) for w in given.values()]
 
     def cut(share: float) -> dict[str, Matrix]:
         found = without_small_singular_values(weights, share, program.ports)
@@ -163,13 +163,11 @@ Accept = Callable[[Mapping[str, Matrix]], bool]
 
 
 def within_budget(program: Program, budget: float) -> Accept:
-    """Whether every matrix is within the relative Frobenius error."""
+    """Whether every matrix is within the relative Frobenius error of what the program's is."""
+    given = program_matrices(program)
 
     def accepted(found: Mapping[str, Matrix]) -> bool:
-        return all(
-            np.linalg.norm(found[x.name] - x.weight) <= budget * np.linalg.norm(x.weight)
-            for x in program.layers
-        )
+        return all(bounded_move(given[name], found[name]) <= budget for name in given)
 
     return accepted
 

@@ -22,6 +22,7 @@ from onnx2mzi.passes.tile import Tile
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.pipeline.base import Budgeted, Context
 from onnx2mzi.pipeline.census import layer_census, reference_phases
+from onnx2mzi.pipeline.contracts import bounded_move
 from onnx2mzi.tech import load_technology
 
 Arrays = Mapping[str, Any]
@@ -127,6 +128,21 @@ def test_without_data_every_matrix_keeps_the_budget(budget: float, real: bool) -
     assert not verify(after)
     if budget == 0.3:
         assert active(after) < 0.6 * active(program)
+
+
+@pytest.mark.parametrize("method", ["obs", "ports", "truncate", "magnitude"])
+@pytest.mark.parametrize("shape", [(8, 8), (16, 12)])
+def test_without_data_a_second_pass_moves_what_it_was_given(
+    method: str, shape: tuple[int, int]
+) -> None:
+    """By no more than its budget, and never back to more heaters."""
+    program = lowered(program_of([np.random.default_rng(0).standard_normal(shape)]))
+    first = Prune(method=method, budget=0.2).run(program, context())
+    for budget in (0.02, 0.11, 0.2):
+        second = Prune(method=method, budget=budget).run(first, context())
+        moved = bounded_move(program_matrices(first)["fc0"], program_matrices(second)["fc0"])
+        assert moved <= budget
+        assert active(second) <= active(first)
 
 
 @pytest.mark.parametrize("labels", [True, False])
