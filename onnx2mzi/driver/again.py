@@ -71,7 +71,8 @@ def on_program(options: Options) -> Options:
         raise UsageError(
             "takes a model; a program has its meshes",
             where="-O",
-            hint=f"--passes names what is to be done with them, like --passes {PLACE}",
+            hint=f"name what is to be done with them: --passes {PLACE}, in Python "
+            f"optimize=Pipeline.parse('{PLACE}')",
         )
     return replace(options, passes=PLACE)
 

@@ -94,6 +94,7 @@ class Pipeline:
         pass breaks its promise or leaves an invalid program.
         """
         self.check(program.stage, rounded=program.drive_code is not None)
+        context = _around(program, context)
         matrices = _Matrices()
         records: list[PassRecord] = []
         reference: dict[str, Census] = {}
@@ -105,9 +106,7 @@ class Pipeline:
                 instrument.before(at, program)
             lossless = lossless and isinstance(step.effect(program), Exact)
             program, seconds = run_pass(step, program, context, matrices.of)
-            if context.network is not None:
-                # A pass may have trained what is electronic.
-                context = replace(context, network=context.network.on(program.host))
+            context = _around(program, context)
             matrices.forget_others(program)
             record = PassRecord(at.text, seconds, censuses(program, context))
             records.append(record)
@@ -156,6 +155,13 @@ def run_pass(
         text=text,
     )
     return after, seconds
+
+
+def _around(program: Program, context: Context) -> Context:
+    """The context with the network in the program's host: passes may have trained what is
+    electronic, before this compile too."""
+    network = context.network
+    return context if network is None else replace(context, network=network.on(program.host))
 
 
 def censuses(program: Program, context: Context) -> dict[str, Census]:

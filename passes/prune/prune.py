@@ -29,6 +29,7 @@ from onnx2mzi.passes.prune.baselines import (
     without_small_singular_values,
     without_small_thetas,
 )
+from onnx2mzi.passes.prune.better import Wish, census
 from onnx2mzi.passes.prune.blind import by_weights, drawn
 from onnx2mzi.passes.prune.fitting import Goal, acceptable, fit
 from onnx2mzi.passes.prune.moments import plain
@@ -39,6 +40,7 @@ from onnx2mzi.passes.prune.trained import METHODS, Recipe, pruned
 from onnx2mzi.passes.prune.unread import without_unread
 from onnx2mzi.passes.trim import trimmed
 from onnx2mzi.physics.arrays import Matrix
+from onnx2mzi.physics.shifter import Passive
 from onnx2mzi.pipeline.base import BoundedDrop, Budgeted, Context, Effect, Pass, option
 from onnx2mzi.pipeline.census import reference_phases
 from onnx2mzi.pipeline.contracts import bounded_move
@@ -259,7 +261,7 @@ class Prune(Pass):
         low=0.0,
     )
     dense_lr: float | None = option(
-        None, "training from nearly no phases: peak rate of these; none: lr", unit="rad", low=0.0
+        None, "training from nearly no phases: peak rate of these; none: lr", unit="rad", low=1e-9
     )
     start: str = option(
         "auto",
@@ -315,6 +317,12 @@ class Prune(Pass):
         found = self._pruned(program, context)
         if context.network is not None and self.method in (*METHODS, "search"):
             found = without_unread(found, context.network, drawing_rules(context), context.seed)
+        keep, left = self._keep(program), census(found, context).phases_active
+        if keep is not None and left > keep and context.passive is Passive.NONE:
+            context.log(
+                f"prune: {left:,} heaters are drawn, not {keep:,}: with --passive none those are "
+                "heaters too that undo common phases of the arms"
+            )
         return trimmed(found, context, share=self.keep_trim)
 
     def _pruned(self, program: Program, context: Context) -> Program:
@@ -343,10 +351,13 @@ class Prune(Pass):
                 where=f"prune{{{given[0]}=...}}",
                 hint="take a method that trains, like soft-l1 or surgeon, or leave it out",
             )
-        if self.method == "search":
-            return searched(program, context, self._recipe(program, context))
-        if self.method in METHODS:
-            return pruned(program, context, self._recipe(program, context))
+        if self.method in (*METHODS, "search"):
+            recipe = self._recipe(program, context)
+            for name in given:
+                if name in recipe.unread:
+                    context.log(f"prune: method={self.method} does not look at {name}=")
+            way = searched if self.method == "search" else pruned
+            return way(program, context, recipe)
         if self.method in ("truncate", "magnitude"):
             accept = (
                 within_budget(program, self.budget)
@@ -366,12 +377,10 @@ class Prune(Pass):
                 target=self.target,
                 most_tiles=self.most_tiles,
             )
-        reference = sum(
-            reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
-        )
+        keep = self._keep(program)
         goal = Goal(
             limit=self.max_drop,
-            most_phases=(1 - self.target) * reference if self.target else None,
+            most_phases=keep,
             most_tiles=self.most_tiles if self.method == "obs" else 0,
             noise_rad=self.noise,
         )
@@ -385,21 +394,32 @@ class Prune(Pass):
         if found is None:
             context.log("prune: nothing can go without changing too many answers")
             return program
-        return replace(
+        new = replace(
             program,
             layers=tuple(
                 replace(layer, grids=drawn(found[layer.name], rules)) for layer in program.layers
             ),
         )
+        # It starts from the model's matrices, whatever passes before this one saved.
+        if not Wish(self.max_drop, keep).better(new, program, context, context.network):
+            context.log("prune: the chip as it is does as well; the phases stay")
+            return program
+        return new
 
-    def _recipe(self, program: Program, context: Context) -> Recipe:
+    def _keep(self, program: Program) -> int | None:
+        """Heaters that the target leaves."""
+        if not self.target:
+            return None
         reference = sum(
             reference_phases(_shape(layer.weight), program.ports) for layer in program.layers
         )
+        return max(int((1 - self.target) * reference + 1e-6), 1)
+
+    def _recipe(self, program: Program, context: Context) -> Recipe:
         return Recipe(
             method=self.method,
             max_drop=self.max_drop,
-            keep=max(int((1 - self.target) * reference + 1e-6), 1) if self.target else None,
+            keep=self._keep(program),
             start=self.start,
             epochs=self.epochs,
             batch=self.batch,

@@ -1,4 +1,5 @@
-"""Method `search`: several trainings from several starts, the cheapest chip that keeps the budget.
+"""Method `search`: several trainings from several starts, the cheapest chip that keeps the budget,
+or at a target the one that loses least.
 
 Starts, in this order: the program as the passes before left it (exact forms, ports and rank gone,
 single phases thinned), then nearly no phases on the same guides. Each training walks towards
@@ -11,7 +12,8 @@ from time import perf_counter
 from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.ir import Program
-from onnx2mzi.passes.prune.trained import Course, Recipe, census, cost, right_share, told
+from onnx2mzi.passes.prune.better import census
+from onnx2mzi.passes.prune.trained import Course, Recipe, right_share, told
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
@@ -27,7 +29,7 @@ DEFAULT_S = 1800.0
 
 
 def searched(program: Program, context: Context, recipe: Recipe) -> Program:
-    """The cheapest program that was found; `program` if that is, or if nothing can be trained.
+    """The best program that was found; `program` if that is, or if nothing can be trained.
 
     Raises UsageError for options that it does not take.
     """
@@ -69,6 +71,6 @@ def searched(program: Program, context: Context, recipe: Recipe) -> Program:
             break
         if found is None:
             continue
-        if cost(found, context, recipe) < cost(best, context, recipe):
+        if recipe.wish.better(found, best, context, network):
             best = found
     return best

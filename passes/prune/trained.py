@@ -13,16 +13,15 @@ import numpy as np
 
 from onnx2mzi.emulate.accuracy import accuracy, disagreement
 from onnx2mzi.emulate.network import Network
-from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import Host, Program
 from onnx2mzi.passes.canonicalize import drawing_rules
+from onnx2mzi.passes.prune.better import Wish, census, drivers
 from onnx2mzi.passes.prune.links import readers
 from onnx2mzi.passes.prune.starts import program_starts, with_phases, zero_starts
 from onnx2mzi.physics.arrays import Matrix
-from onnx2mzi.physics.shifter import Passive, power_mw
+from onnx2mzi.physics.shifter import Passive
 from onnx2mzi.pipeline.base import Context
-from onnx2mzi.pipeline.census import Census, layer_census, layer_drivers
 from onnx2mzi.pipeline.frontier import FrontierPoint
 from onnx2mzi.train import extra
 from onnx2mzi.train.biases import with_constants
@@ -43,6 +42,8 @@ FIXING = ("mixed", "smartdeal")
 REBUILDING = ("slimming", "filter")
 # Those that need no dense training before.
 WITHOUT_DENSE = ("grow",)
+# Those that shrink phases by a norm.
+WITH_NORM = ("soft-l1", "smartdeal", "cluster", "search")
 # Unless said otherwise: epochs, but no fewer steps than these.
 EPOCHS = 10.0
 STEPS = 1200
@@ -82,6 +83,30 @@ class Recipe:
         return self.start == "zero" or (self.start == "auto" and self.method in FROM_ZERO)
 
     @property
+    def unread(self) -> frozenset[str]:
+        """Options that its training does not look at."""
+        dense = self.method == "search" or (self.from_zero and self.method not in WITHOUT_DENSE)
+        names: set[str] = set() if dense else {"dense_epochs", "dense_lr"}
+        if self.method not in WITH_NORM and self.objective != "power":
+            names |= {"l1"}
+        if self.method != "cluster" and self.objective != "drivers":
+            names |= {"levels"}
+        if self.method in REBUILDING:
+            names |= {"floor"}
+        return frozenset(names)
+
+    @property
+    def shares_drivers(self) -> bool:
+        """Whether it is drivers that become fewer."""
+        alike = self.method == "cluster" or self.share != "none" or self.rail
+        return alike or self.objective == "drivers"
+
+    @property
+    def wish(self) -> Wish:
+        """By what its chips are compared."""
+        return Wish(self.max_drop, self.keep, self.objective, self.rail)
+
+    @property
     def refusal(self) -> tuple[str, str]:
         """What it says that cannot be, and the remedy; nothing if all can be."""
         if self.rail and self.method != "two-well":
@@ -102,7 +127,7 @@ class Recipe:
 
 
 def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
-    """The program with the phases that training leaves.
+    """The program with the phases that training leaves, or as it is if that is better.
 
     Raises UsageError without the extra `train` or without data.
     """
@@ -111,26 +136,18 @@ def pruned(program: Program, context: Context, recipe: Recipe) -> Program:
     if found is None:
         context.log("prune: training found nothing that keeps the budget; the phases stay")
         return program
-    if recipe.keep is None and cost(found, context, recipe) >= cost(program, context, recipe):
-        lost = course.network.on(program.host).distance(program_matrices(program))
-        if lost <= recipe.max_drop:
-            context.log("prune: training found no cheaper chip within the budget; the phases stay")
-            return program
-    return found
-
-
-def cost(program: Program, context: Context, recipe: Recipe) -> float:
-    """What is to become less: power (mW), drivers or heaters."""
-    if recipe.objective == "drivers":
-        return sum(map(layer_drivers, program.layers))
-    found = census(program, context)
-    return found.power_mw if recipe.objective == "power" else found.phases_active
-
-
-def census(program: Program, context: Context) -> Census:
-    """Of all layers."""
-    p_pi_mw = context.technology.p_pi_mw
-    return sum((layer_census(layer, p_pi_mw) for layer in program.layers), Census())
+    wish = recipe.wish
+    fewer = recipe.shares_drivers and drivers(found) < drivers(program)
+    cooler = recipe.objective == "power" and wish.cost(found, context) < wish.cost(program, context)
+    if fewer or cooler or wish.better(found, program, context, course.network):
+        return found
+    context.log(
+        "prune: training found no cheaper chip within the budget; the phases stay"
+        if recipe.keep is None
+        else "prune: the chip is as near to the target as training came, and nearer to the "
+        "model; the phases stay"
+    )
+    return program
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,31 +257,34 @@ class Course:
             walk.to(recipe.keep)
             left = self.trainer.network.phases_own
             if left > recipe.keep:
+                floors = sum(task.floors(self.trainer.network).values())
+                why = f"layers keep floor={recipe.floor:g} of theirs"
                 self.context.log(
-                    f"prune: {left:,} heaters are left, not {recipe.keep:,}: layers keep "
-                    f"floor={recipe.floor:g} of theirs"
+                    f"prune: {left:,} heaters are left, not {recipe.keep:,}: "
+                    + (why if floors > recipe.keep else f"{recipe.method} goes no further")
                 )
         elif not walk.within(lambda: self.distance() <= recipe.max_drop, recipe.first):
             return None
         if recipe.objective == "drivers" and recipe.method != "cluster":
             self._share_drivers()
-        return self.written()
+        found = self.written()
+        if recipe.shares_drivers:
+            heaters = census(found, self.context).phases_active
+            self.context.log(f"prune: {heaters:,} heaters share {drivers(found):,} drivers")
+        return found
 
     def _share_drivers(self) -> None:
         """Heaters of one phase share a driver, if no more is lost than may be."""
         from onnx2mzi.train.methods.cluster import shared
 
         trainer, recipe = self.trainer, self.recipe
-        before, heaters = trainer.network.state(), trainer.network.phases_active
-        drivers = shared(trainer, recipe.levels, self.epochs)
-        good = recipe.keep is not None or self.distance() <= recipe.max_drop
-        if not good:
+        before = trainer.network.state()
+        groups = shared(trainer, recipe.levels, self.epochs)
+        if recipe.keep is None and self.distance() > recipe.max_drop:
             trainer.network.restore(before)
-        self.context.log(
-            f"prune: {heaters:,} heaters share {drivers:,} drivers"
-            if good
-            else f"prune: sharing {drivers:,} drivers would lose too much: give more levels"
-        )
+            self.context.log(
+                f"prune: sharing {groups:,} drivers would lose too much: give more levels"
+            )
 
     @property
     def epochs(self) -> float:
@@ -272,7 +292,7 @@ class Course:
         if self.recipe.epochs is not None:
             return self.recipe.epochs
         count = max(len(self.network.fit), 1)
-        return max(EPOCHS, STEPS * self.trainer.settings.batch / count)
+        return max(EPOCHS, STEPS * min(self.trainer.settings.batch, count) / count)
 
     def distance(self) -> float:
         """How much worse the network is now, on the samples kept back (`Network.distance`).
@@ -308,10 +328,17 @@ class Course:
         return replace(made, host=self.host_now())
 
     def _told(self, point: "Point") -> None:
-        power = float(power_mw(point.power_rad, p_pi_mw=self.context.technology.p_pi_mw))
+        # Drawn, since passive phases and complex layers need other heaters than are trained.
+        there = census(self.written(), self.context)
         told(
             self.context,
-            FrontierPoint(self.recipe.method, point.heaters, power, point.accuracy, point.kept),
+            FrontierPoint(
+                self.recipe.method,
+                there.phases_active,
+                there.power_mw,
+                point.accuracy,
+                point.kept,
+            ),
         )
 
 
