@@ -183,6 +183,13 @@ class Course:
         wrong, remedy = recipe.refusal
         if wrong:
             raise UsageError(wrong, where=where, hint=remedy)
+        if recipe.rail and any(np.iscomplexobj(layer.weight) for layer in program.layers):
+            raise UsageError(
+                "rail= takes real layers: in complex ones a heater also undoes common phases of "
+                "the arms, and hangs on no rail",
+                where=where,
+                hint="leave rail out",
+            )
         if host is None:
             raise UsageError("a program without a host graph cannot be trained", where=where)
         if recipe.port_factors:

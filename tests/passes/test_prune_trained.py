@@ -279,6 +279,14 @@ def test_heaters_on_rails_are_few_drivers(problem: tuple[Program, Network]) -> N
         Prune(method="imp", rail=True).run(program, context(network=network))
 
 
+def test_rails_are_for_real_layers(problem: tuple[Program, Network]) -> None:
+    program, network = problem
+    layers = tuple(replace(x, weight=x.weight.astype(complex)) for x in program.layers)
+    step = Prune(method="two-well", target=0.8, rail=True)
+    with pytest.raises(UsageError, match="takes real layers"):
+        step.run(replace(program, layers=layers), context(network=network))
+
+
 def test_factors_of_ports_are_electronic(problem: tuple[Program, Network]) -> None:
     program, network = problem
     points: list[FrontierPoint] = []
