@@ -9,6 +9,7 @@ from onnx2mzi.emulate.network import Network
 from onnx2mzi.errors import InputError
 from onnx2mzi.train.graph import HostGraph
 from onnx2mzi.train.node import REMEDY
+from onnx2mzi.train.samples import tensors
 
 SAMPLES = 64
 # Torch computes in float32, and some operators by other formulas.
@@ -31,7 +32,7 @@ def check_alike(graph: HostGraph, network: Network) -> None:
         if array.dtype.kind in "fc"
     }
     weights = {name: torch.from_numpy(np.array(matrix)) for name, matrix in matrices.items()}
-    inputs = {name: torch.from_numpy(np.array(array)) for name, array in few.inputs.items()}
+    inputs = tensors(few.inputs)
     try:
         with torch.no_grad():
             made = {name: array.numpy() for name, array in graph(weights, inputs).items()}

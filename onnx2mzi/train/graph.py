@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor
 
 from onnx2mzi.errors import InputError
@@ -21,8 +21,10 @@ TABLE: dict[str, Operator] = {**operators.TABLE, **windows.TABLE, **recurrent.TA
 class HostGraph:
     """A host graph as a function of the layers' matrices, the model's inputs and its constants.
 
-    `constants` holds the graph's float constants, `biases` names those of them that are added to
-    what a layer puts out. Raises InputError for an operator that is not in `TABLE`.
+    Only what leads to outputs of floating-point numbers is run: nothing else is trained for.
+    `constants` holds the constants that this takes, `biases` names those of them that are added to
+    what a layer puts out. Raises InputError for an operator that is not in `TABLE`, and for a type
+    of numbers that torch has not.
     """
 
     def __init__(self, host: Host, layers: Sequence[LinearLayer]) -> None:
@@ -33,12 +35,16 @@ class HostGraph:
             (x.version for x in model.opset_import if x.domain in ("", "ai.onnx")), default=1
         )
         self.inputs = tuple(spec.name for spec in host.inputs)
-        self.outputs = tuple(spec.name for spec in host.outputs)
+        self.outputs = tuple(
+            spec.name for spec in host.outputs if spec.dtype.startswith(("float", "complex"))
+        )
         self.operands = {layer.name: layer.operand for layer in layers}
+        protos = _needed(list(graph.node), self.outputs)
+        used = {*self.outputs, *(name for proto in protos for name in proto.input)}
         self.constants = {
-            x.name: torch.from_numpy(np.array(numpy_helper.to_array(x))) for x in graph.initializer
+            x.name: _tensor(x, f"constant '{x.name}'") for x in graph.initializer if x.name in used
         }
-        self.nodes = [_node(x, opset) for x in _needed(list(graph.node), self.outputs)]
+        self.nodes = [_node(x, opset) for x in protos]
         bindings = {operand.binding for operand in self.operands.values()}
         self.biases = _biases(self.nodes, self.constants, bindings) + tuple(
             name
@@ -52,7 +58,7 @@ class HostGraph:
         inputs: Mapping[str, Tensor],
         constants: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """The model's outputs by name.
+        """The model's outputs of floating-point numbers by name.
 
         `matrices` (m, n) by layer name must name every layer; `constants` take the place of
         constants of the graph.
@@ -124,18 +130,31 @@ def _node(proto: NodeProto, opset: int) -> Node:
             where=f"node '{name}'",
             hint=REMEDY,
         )
-    attributes = {x.name: _value(helper.get_attribute_value(x)) for x in proto.attribute}
+    attributes = {
+        x.name: _value(helper.get_attribute_value(x), f"node '{name}'") for x in proto.attribute
+    }
     return Node(name, proto.op_type, tuple(proto.input), tuple(proto.output), attributes, opset)
 
 
-def _value(value: Any) -> Any:
+def _value(value: Any, where: str) -> Any:
     if isinstance(value, bytes):
         return value.decode()
     if hasattr(value, "raw_data"):
-        return torch.from_numpy(np.array(numpy_helper.to_array(value)))
+        return _tensor(value, where)
     if isinstance(value, (list, tuple)) or type(value).__name__.startswith("Repeated"):
         return [x.decode() if isinstance(x, bytes) else x for x in value]
     return value
+
+
+def _tensor(proto: TensorProto, where: str) -> Tensor:
+    array = np.array(numpy_helper.to_array(proto))
+    try:
+        return torch.from_numpy(array)
+    except TypeError as error:
+        kind = TensorProto.DataType.Name(proto.data_type).lower()
+        raise InputError(
+            f"training on phases has no values of the type {kind}", where=where, hint=REMEDY
+        ) from error
 
 
 def _biases(

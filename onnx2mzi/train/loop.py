@@ -123,7 +123,7 @@ class Trainer:
         steps = max(round(epochs * each), 1)
         peak = self.settings.lr if lr is None else lr
         self.optimizer = optimizer = self._optimizer()
-        random = torch.Generator().manual_seed(1_000_003 * self.settings.seed + piece)
+        random = self._random(piece)
         begin = self._taken_up(piece, done=False, memory=memory, more=(optimizer, random)) or 0
         with single(self.settings.threads):
             order = torch.empty(0, dtype=torch.int64)
@@ -210,8 +210,15 @@ class Trainer:
 
     def some(self, most: int, at: At) -> Tensor:
         """Rows (B,) of at most so many samples to fit on, others at every step."""
-        random = torch.Generator().manual_seed(1_000_003 * self.settings.seed + at.step)
-        return torch.randperm(len(self.fit_on), generator=random)[:most]
+        return self.shuffled(torch.arange(len(self.fit_on)), at.step)[:most]
+
+    def shuffled(self, rows: Tensor, number: int = 0) -> Tensor:
+        """Rows (B,) in another order, the same for the same seed and `number`."""
+        return rows[torch.randperm(len(rows), generator=self._random(number))]
+
+    def _random(self, number: int) -> torch.Generator:
+        # Torch takes seeds of 64 bits.
+        return torch.Generator().manual_seed((1_000_003 * self.settings.seed + number) % 2**63)
 
     def shrink(self, by_rad: float, spared: Tensor | None = None) -> None:
         """All phases of heaters but those `spared` (P,) come nearer to 0 by so much, or are 0:
@@ -228,7 +235,8 @@ class Trainer:
     def gradient(self, rows: Tensor | None = None, most: int = 5000) -> Tensor:
         """dL/dphase (P,) on at most `most` samples, of phases that are gone as well."""
         rows = torch.arange(len(self.fit_on)) if rows is None else rows
-        rows = rows[: min(most, len(rows))]
+        # Data may be sorted by class.
+        rows = self.shuffled(rows)[:most] if len(rows) > most else rows
         with single(self.settings.threads):
             phase = self.network.effective().detach().clone().requires_grad_()
             total = torch.zeros_like(phase)

@@ -75,9 +75,9 @@ class PhaseNetwork(nn.Module):
         self.phase = nn.Parameter(torch.from_numpy(found.phase.copy()))
         self.gain = nn.Parameter(torch.from_numpy(found.gain.copy()))
         self.turn = nn.Parameter(torch.from_numpy(found.turn.copy()))
-        self.bias_names = tuple(biases or {})
+        self.bias_kinds = {name: value.dtype for name, value in (biases or {}).items()}
         self.biases = nn.ParameterList(
-            [nn.Parameter(value.detach().clone()) for value in (biases or {}).values()]
+            [nn.Parameter(_wide(value.detach().clone())) for value in (biases or {}).values()]
         )
         self.register_buffer("alive", torch.from_numpy(found.phase != 0.0))
         self.register_buffer("fixed", torch.from_numpy(found.fixed))
@@ -129,8 +129,9 @@ class PhaseNetwork(nn.Module):
         return self.electronics(self.matrices(phase), inputs, self.constants())
 
     def constants(self) -> dict[str, Tensor]:
-        """The biases that are trained, by their names in the host graph."""
-        return dict(zip(self.bias_names, self.biases, strict=True))
+        """The biases that are trained, by their names in the host graph, in its types."""
+        named = zip(self.bias_kinds.items(), self.biases, strict=True)
+        return {name: value.to(kind) for (name, kind), value in named}
 
     def _grid(self, grid: GridModel, phase: Tensor, layer: str) -> Tensor:
         kind = torch.float64 if self.real[layer] else torch.complex128
@@ -246,6 +247,11 @@ class PhaseNetwork(nn.Module):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Back to a `state`."""
         self.load_state_dict(dict(state))
+
+
+def _wide(value: Tensor) -> Tensor:
+    """A parameter in no less than single precision: Adam's small numbers are 0 in half."""
+    return value.float() if value.dtype == torch.float16 else value
 
 
 def _in_order(tile: TileModel) -> bool:

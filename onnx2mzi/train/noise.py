@@ -72,8 +72,10 @@ class NoisyNetwork(PhaseNetwork):
         return torch.polar(torch.ones_like(turn), turn)[:, None] * ((u * s.to(u.dtype)) @ v)
 
     def _mesh(self, layout: Layout, phase: Tensor, theta: slice, phi: slice, count: int) -> Tensor:
-        heated, couplers = self.alive[theta].numpy(), phase.detach()[theta].numpy() != 0.0
-        errors = _drawn(phase.detach()[theta].numpy(), heated, couplers, self.noise, self._random)
+        heated, now = self.alive[theta].numpy(), phase.detach()[theta].numpy()
+        # What rests at +-pi is drawn as two guides.
+        couplers = (now != 0.0) & (heated | (np.abs(now) != np.pi))
+        errors = _drawn(now, heated, couplers, self.noise, self._random)
         turned = phase[phi] if phi.stop > phi.start else torch.zeros_like(phase[theta])
         if phi.stop > phi.start:
             off = self.noise.phase_rad * self._random.standard_normal(layout.count)

@@ -15,6 +15,8 @@ from onnx2mzi.errors import InputError
 Outputs = Mapping[str, np.ndarray]
 # What stands for the logarithm of a probability of 0.
 _FLOOR = 1e-7
+# A variance that is less of the mean square is none.
+_ROUND_OFF = 1e-12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,10 +48,17 @@ class Samples:
         )
 
 
+def tensors(arrays: Outputs) -> dict[str, Tensor]:
+    """Arrays by name as tensors, but for words."""
+    return {
+        name: torch.from_numpy(np.array(x)) for name, x in arrays.items() if x.dtype.kind in "biufc"
+    }
+
+
 def samples(data: Dataset, teacher: Outputs | None, output: str) -> Samples:
     """A data set, and the teacher's `output` on it."""
     return Samples(
-        {name: torch.from_numpy(np.array(x)) for name, x in data.inputs.items()},
+        tensors(data.inputs),
         None if data.labels is None else torch.from_numpy(np.array(data.labels, np.int64)),
         None if teacher is None else torch.from_numpy(np.array(teacher[output])),
     )
@@ -62,7 +71,8 @@ class Aim:
     With class scores the loss is `distil` times the cross-entropy to the teacher's probabilities
     at `temperature` (Hinton et al., arXiv 1503.02531) and 1 - distil times that to the labels;
     without labels distil is 1. Other outputs: the square error to the teacher's, relative to
-    their variance. `probabilities` tells that scores are such and not logits.
+    `variance`, theirs over all samples: that of a batch may be nothing. `probabilities` tells
+    that scores are such and not logits.
     """
 
     output: str
@@ -70,6 +80,7 @@ class Aim:
     probabilities: bool
     distil: float = 0.5
     temperature: float = 2.0
+    variance: float = 1.0
 
     def logits(self, scores: Tensor) -> Tensor:
         """Scores as logits."""
@@ -81,8 +92,7 @@ class Aim:
         if not self.classes:
             if on.teacher is None:
                 raise InputError("neither a teacher nor class scores to train for")
-            spread = on.teacher.var().clamp_min(1e-12) if on.teacher.numel() > 1 else 1.0
-            return (found - on.teacher).square().mean() / spread
+            return (found - on.teacher).square().mean() / self.variance
         logits = self.logits(found)
         share = self.distil if on.labels is not None and on.teacher is not None else 1.0
         total: Tensor | None = None
@@ -116,7 +126,14 @@ def aim(outputs: Outputs, *, distil: float = 0.5) -> Aim:
         numbers = [key for key, value in outputs.items() if value.dtype.kind == "f"]
         if not numbers:
             raise InputError("no output holds numbers that could be trained for")
-        return Aim(numbers[0], False, False, distil)
+        return Aim(numbers[0], False, False, distil, variance=_variance(outputs[numbers[0]]))
     scores = np.asarray(outputs[name], np.float64)
     whole = bool((scores >= 0).all() and np.allclose(scores.sum(1), 1.0, atol=1e-3))
     return Aim(name, True, whole, distil)
+
+
+def _variance(values: np.ndarray) -> float:
+    """The variance of values, or of constant ones the mean square; 1 of zeros."""
+    wide = np.asarray(values, np.float64)
+    variance, square = float(wide.var()), float((wide**2).mean())
+    return variance if variance > _ROUND_OFF * square else square or 1.0

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from onnx2mzi.errors import InputError
 from onnx2mzi.train.loop import Measure, Trainer
 from onnx2mzi.train.methods.base import Method, Task
 from onnx2mzi.train.network import PhaseNetwork
@@ -42,25 +43,29 @@ def _back(trainer: Trainer, to: Snapshot) -> None:
 
 @dataclass
 class Walk:
-    """A walk towards fewer heaters, and the points that it met."""
+    """A walk towards fewer heaters, and the points that it met. `warned` is told of levels that
+    could not be trained."""
 
     trainer: Trainer
     method: Method
     task: Task
     told: Callable[[Point], None] = lambda point: None
     points: list[Point] = field(default_factory=list)
+    warned: Callable[[str], None] = lambda text: None
 
     def to(self, keep: int) -> None:
         """To at most `keep` heaters, in one go of the method. When the time is up before, what
-        is too much goes all the same."""
-        self.method.shrink(self.trainer, self.task, keep)
+        is too much goes all the same. Without heaters nothing is done."""
+        if self.trainer.network.phases_active:
+            self.method.shrink(self.trainer, self.task, keep)
         self.point(kept=True)
 
     def within(self, accepted: Callable[[], bool], first: int | None = None) -> bool:
         """As far as `accepted` (asked about the network as it is) allows; whether anything was.
 
         Levels in equal ratios until one fails, then between the last two. The network is left
-        at the best level accepted. With `first` that is the first level.
+        at the best level accepted. With `first` that is the first level. Once one was accepted,
+        a level that cannot be trained is one that fails.
         """
         trainer = self.trainer
         best: Snapshot | None = None
@@ -74,7 +79,7 @@ class Walk:
         low = 0
         while high * SHARE > least and not trainer.expired:
             count = round(high * SHARE)
-            if self._level(count, accepted):
+            if self._level(count, accepted, best is not None):
                 if trainer.network.phases_own >= high:
                     break  # Floors: fewer cannot be.
                 best, high = _snapshot(trainer), trainer.network.phases_own
@@ -87,7 +92,7 @@ class Walk:
             assert best is not None
             _back(trainer, best)
             count = round((low * high) ** 0.5)
-            if self._level(count, accepted) and trainer.network.phases_own < high:
+            if self._level(count, accepted, True) and trainer.network.phases_own < high:
                 best, high = _snapshot(trainer), trainer.network.phases_own
             else:
                 low = count
@@ -95,8 +100,14 @@ class Walk:
             _back(trainer, best)
         return best is not None
 
-    def _level(self, count: int, accepted: Callable[[], bool]) -> bool:
-        self.method.shrink(self.trainer, self.task, count)
+    def _level(self, count: int, accepted: Callable[[], bool], spare: bool) -> bool:
+        try:
+            self.method.shrink(self.trainer, self.task, count)
+        except InputError as error:
+            if not spare:
+                raise
+            self.warned(f"{count:,} heaters: {error}")
+            return False
         good = accepted()
         self.point(kept=good)
         return good

@@ -256,7 +256,7 @@ class Course:
             rail=recipe.rail,
             readers=self.readers,
         )
-        walk = Walk(self.trainer, method(recipe.method), task, self._told)
+        walk = Walk(self.trainer, method(recipe.method), task, self._told, warned=self._warned)
         if recipe.from_zero and recipe.method not in WITHOUT_DENSE:
             epochs = self.epochs if recipe.dense_epochs is None else recipe.dense_epochs
             self.trainer.fit(epochs, lr=recipe.dense_lr, what="dense")
@@ -347,6 +347,9 @@ class Course:
                 point.kept,
             ),
         )
+
+    def _warned(self, text: str) -> None:
+        self.context.log(f"prune: {self.recipe.method}: {text}")
 
 
 def _named(program: Program, recipe: Recipe) -> str:

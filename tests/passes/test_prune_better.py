@@ -133,6 +133,17 @@ def test_drivers_that_are_told_are_those_of_the_chip(given: Given) -> None:
     assert any(f"share {drivers(made):,} drivers" in line for line in said)
 
 
+@pytest.mark.parametrize(
+    "more", [{"method": "cluster"}, {"method": "soft-l1", "objective": "drivers"}]
+)
+def test_a_layer_has_no_more_drivers_than_levels(more: dict[str, str], given: Given) -> None:
+    """Attenuators too, though a tile's largest amplitude is drawn without a heater."""
+    program, _, context = given
+    for seed in range(3):
+        step = Prune(**more, levels=2, target=0.35, epochs=2)  # type: ignore[arg-type] # strings
+        assert drivers(step.run(program, context(seed=seed))) <= 2 * len(program.layers)
+
+
 def test_few_samples_are_no_more_steps(given: Given) -> None:
     program, network, context = given
     few = Network(network.runner, network.layers, network.fit.take(slice(0, 10)), network.held)

@@ -103,3 +103,27 @@ def test_operates_to_the_number_asked(real: bool) -> None:
     assert compensated - before < abs(trainer.measure().loss - before) + 0.05
     BrainSurgeon().shrink(trainer, Task(epochs=2.0), keep - 10)
     assert network.phases_active == keep - 10
+
+
+def test_a_seed_may_be_of_any_size() -> None:
+    network, on = network_of(True), samples_of(50)
+    trainer = Trainer(network, Aim("y", True, False), on, on, Settings(batch=50, seed=2**45))
+    operate(trainer, 40, {"a": 1, "b": 1})
+    assert network.phases_active == 40
+
+
+def test_it_does_not_operate_where_floors_are_reached() -> None:
+    network, on = network_of(True), samples_of(200)
+    trainer = Trainer(network, Aim("y", True, False), on, on, Settings(batch=50))
+    gone = []
+
+    class Counted(BrainSurgeon):
+        def cut(self, trainer: Trainer, keep: int, floors: dict[str, int]) -> None:
+            before = network.phases_active
+            super().cut(trainer, keep, floors)
+            gone.append(before - network.phases_active)
+
+    task = Task(epochs=5.0, floor=0.5)
+    Counted().shrink(trainer, task, 5)
+    assert network.phases_active == sum(task.floors(network).values())
+    assert gone and min(gone) > 0

@@ -1,5 +1,6 @@
 """The loop: what is removed stays so, interruptions leave no trace, time limits hold."""
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 torch: Any = pytest.importorskip("torch")
 
 from onnx2mzi.errors import InputError  # noqa: E402
-from onnx2mzi.train.samples import Aim, Samples, aim  # noqa: E402
+from onnx2mzi.train.loop import At  # noqa: E402
+from onnx2mzi.train.network import PhaseNetwork  # noqa: E402
+from onnx2mzi.train.samples import Aim, Samples, aim, tensors  # noqa: E402
 from onnx2mzi.train.schedules import allr, constant, hold_then_cosine, llr, one_cycle  # noqa: E402
 
 
@@ -131,6 +134,50 @@ def test_teachers_and_labels_are_both_learned_from() -> None:
     assert float(plain.loss({"z": teacher}, Samples(inputs, None, teacher))) == 0.0
     with pytest.raises(InputError):
         goal.loss(right, Samples(inputs))
+
+
+def test_answers_are_weighed_by_the_variance_of_all_of_them() -> None:
+    # A batch of equal ones has none of its own.
+    goal = aim({"z": np.array([[0.0], [0.0], [0.0], [4.0]])})
+    batch = Samples({"x": torch.zeros(2, 1)}, None, torch.zeros(2, 1))
+    assert float(goal.loss({"z": torch.ones(2, 1)}, batch)) == pytest.approx(1 / 3)
+    assert aim({"z": np.full((5, 1), 0.1, np.float32)}).variance == pytest.approx(0.01)
+    assert aim({"z": np.zeros((5, 1))}).variance == 1.0
+
+
+def test_words_are_no_tensors() -> None:
+    found = tensors({"x": np.ones((2, 1)), "word": np.array(["a", "b"], object)})
+    assert list(found) == ["x"]
+
+
+def test_a_bias_of_half_precision_without_gradient_stays(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    network = trainer.network
+    bias = torch.zeros(8, dtype=torch.float16)
+    bias[3] = -100.0
+    made = PhaseNetwork(network.starts(), network.electronics, biases={"bias": bias})
+    on = replace(trainer.fit_on, inputs={"x": trainer.fit_on.inputs["x"].half()})
+    trainer.network, trainer.fit_on = made, on
+    trainer.fit(2)
+    trained = made.constants()["bias"]
+    assert trained.dtype == torch.float16
+    assert trained[3] == -100.0 and trained.isfinite().all() and trained[:3].any()
+
+
+def test_a_seed_may_be_of_any_size(make_trainer: Any) -> None:
+    trainer = make_trainer(seed=2**45)
+    trainer.fit(1)
+    assert len(trainer.some(5, At(0, 1, 0.5, 0.1))) == 5
+
+
+def test_a_gradient_on_some_samples_is_not_that_of_the_first(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    on = trainer.fit_on
+    trainer.fit_on = on.take(torch.argsort(on.labels, stable=True))
+    whole, some = trainer.gradient(), trainer.gradient(most=50)
+    first = trainer.gradient(torch.arange(50))
+    assert (some - whole).norm() < 0.5 * (first - whole).norm()
+    assert torch.equal(some, trainer.gradient(most=50))
 
 
 def test_training_outlives_the_folder_of_its_pieces(make_trainer: Any, tmp_path: Path) -> None:

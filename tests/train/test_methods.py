@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch: Any = pytest.importorskip("torch")
@@ -18,9 +19,11 @@ from onnx2mzi.train.methods.base import (  # noqa: E402
     magnitude,
     method,
 )
-from onnx2mzi.train.methods.cluster import Cluster, groups  # noqa: E402
+from onnx2mzi.train.methods.cluster import Cluster, groups, shared  # noqa: E402
 from onnx2mzi.train.methods.onecycle import sparsity  # noqa: E402
 from onnx2mzi.train.methods.smartdeal import nearest, powers  # noqa: E402
+from onnx2mzi.train.network import PhaseNetwork  # noqa: E402
+from onnx2mzi.train.tiles import near_zero  # noqa: E402
 from onnx2mzi.train.walk import Walk  # noqa: E402
 
 KEEP = 45
@@ -85,9 +88,92 @@ def test_floors_hold_whatever_the_scores(make_trainer: Any) -> None:
     score[network.spots["a"]] = 1.0
     mask = highest(score, 20, network, {"a": 1, "b": 7})
     assert int(mask.sum()) == 20 and int(mask[network.spots["b"]].sum()) == 7
-    alone = by_layer(score, 0.25, network, {"a": 1, "b": 1})
-    for spot in network.spots.values():
-        assert int(alone[spot].sum()) == round(0.25 * (spot.stop - spot.start))
+    shares = {name: round(0.25 * (s.stop - s.start)) for name, s in network.spots.items()}
+    alone = by_layer(score, sum(shares.values()), network, {"a": 1, "b": 1})
+    for name, spot in network.spots.items():
+        assert int(alone[spot].sum()) == shares[name]
+
+
+def test_shares_of_layers_are_no_more_than_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    layers = [
+        near_zero(name, (n, n), norm=1.0, real=True, spread_rad=0.3, rng=rng)
+        for name, n in (("a", 3), ("b", 3), ("c", 3), ("d", 6))
+    ]
+    network = PhaseNetwork(layers, lambda matrices, inputs, constants=None: dict(matrices))
+    sizes = {name: spot.stop - spot.start for name, spot in network.spots.items()}
+    none, score = dict.fromkeys(sizes, 0), magnitude(network)
+    for keep in range(1, sum(sizes.values())):
+        mask = by_layer(score, keep, network, none)
+        left = {name: int(mask[spot].sum()) for name, spot in network.spots.items()}
+        assert keep - 2 <= sum(left.values()) <= keep
+        share = keep / sum(sizes.values())
+        assert all(abs(left[name] - share * size) <= 1 for name, size in sizes.items())
+    # What floors hold back is taken from the others.
+    mask = by_layer(score, 20, network, none | {"a": 7})
+    assert int(mask[network.spots["a"]].sum()) == 7 and int(mask.sum()) == 20
+
+
+# Those whose rounding may leave one too few, and the others.
+ROUNDED = ("colt", "fedtiny", "lth")
+PASSIVE = ("imp", "soft-l1", "one-cycle", "two-well", "han", "snip", "grow", *ROUNDED)
+
+
+@pytest.mark.parametrize("name", PASSIVE)
+def test_what_is_passive_already_is_not_among_the_heaters_kept(
+    name: str, make_trainer: Any
+) -> None:
+    trainer = make_trainer()
+    network = trainer.network
+    trainer.fit(4)
+    method("mixed").shrink(trainer, Task(), KEEP + 20)
+    passive = network.fixed.clone()
+    method(name).shrink(trainer, Task(epochs=2, floor=0.05), KEEP)
+    assert 0 <= KEEP - network.phases_active <= (name in ROUNDED)
+    if name != "grow":
+        assert network.alive[passive].all()
+
+
+def test_attenuators_that_are_fixed_are_not_counted_again(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    network, made = trainer.network, method("smartdeal")
+    with torch.no_grad():
+        network.phase[network.kinds() == 2] = 2.0
+    trainer.fit(4)
+    for keep in (KEEP, KEEP - 3, 12):
+        made.shrink(trainer, Task(epochs=2), keep)
+        assert network.phases_active == keep
+        assert int((network.fixed & network.alive).sum()) > 3
+
+
+def test_fedtiny_judges_by_samples_of_all_classes(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    on, measure = trainer.fit_on, trainer.measure
+    trainer.fit_on = on.take(torch.argsort(on.labels, stable=True))
+    judged: list[int] = []
+
+    def noted(on: Any = None) -> Any:
+        judged.append(len(torch.unique(on.labels)))
+        return measure(on)
+
+    trainer.measure = noted
+    method("fedtiny").shrink(trainer, Task(epochs=0.1), KEEP)
+    assert judged and min(judged) > 3
+
+
+def test_heaters_that_share_a_driver_may_be_beyond_pi(make_trainer: Any) -> None:
+    trainer = make_trainer(real=False)
+    network = trainer.network
+    trainer.keep(network.kinds() == 1)
+    with torch.no_grad():
+        # The same size on either arm, one of them a turn further.
+        network.phase[network.alive] = 4.0 - 2 * torch.pi
+        network.phase[torch.nonzero(network.alive)[::2, 0]] = 4.0
+    before = {name: w.detach() for name, w in network.matrices().items()}
+    trainer.fit = lambda *given, **more: None
+    assert shared(trainer, 1, 1.0) == 2
+    for name, w in network.matrices().items():
+        assert torch.allclose(w, before[name])
 
 
 def test_magnitudes_are_weighed_against_what_is_left_of_their_layer(make_trainer: Any) -> None:

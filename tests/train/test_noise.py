@@ -83,3 +83,13 @@ def test_crossings_have_no_couplers_and_no_heaters() -> None:
     assert (upper != 0).tolist() == [False, True, False]
     assert (lower != 0).tolist() == [False, False, True]
     assert (first != 0).tolist() == [False, True, True]
+
+
+def test_bare_guides_have_no_couplers_either() -> None:
+    network = _network()
+    thetas = network.kinds() == 0
+    network.alive[:] = False
+    network.rest[thetas] = torch.pi
+    ideal = network.matrices()["fc"].detach()
+    made = noisy(network, Noise(0.1, 0.1), seed=0)
+    torch.testing.assert_close(made.matrices()["fc"].detach(), ideal)

@@ -82,30 +82,51 @@ def layer_adaptive(network: PhaseNetwork) -> Tensor:
 
 
 def highest(score: Tensor, keep: int, network: PhaseNetwork, floors: dict[str, int]) -> Tensor:
-    """The mask (P,) of the `keep` highest scores, each layer with no fewer than its floor.
+    """The mask (P,) of the `keep` highest scores, each layer with no fewer than its floor, and of
+    what is there without a heater.
 
     Scores below 0 never stay.
     """
-    score = score.detach().clone()
+    passive = network.fixed & network.alive
+    score = torch.where(passive, -1.0, score.detach())
     for name, spot in network.spots.items():
         part = score[spot]
         best = torch.topk(part, min(floors[name], len(part))).indices
         part[best] = torch.where(part[best] >= 0, torch.inf, part[best])
-    count = min(max(keep, sum(floors.values())), int((score >= 0).sum()))
+    score[passive] = torch.inf
+    most = max(keep, sum(floors.values())) + int(passive.sum())
+    count = min(most, int((score >= 0).sum()))
     mask = torch.zeros(len(score), dtype=torch.bool)
     mask[torch.topk(score, count).indices] = True
     return mask
 
 
-def by_layer(score: Tensor, share: float, network: PhaseNetwork, floors: dict[str, int]) -> Tensor:
-    """The mask of the highest scores of each layer by itself: `share` of its heaters stay."""
-    mask = torch.zeros(len(score), dtype=torch.bool)
-    for name, spot in network.spots.items():
-        there = network.alive[spot]
-        count = max(round(share * int(there.sum())), min(floors[name], int(there.sum())))
-        part = torch.where(there, score[spot], torch.full_like(score[spot], -1.0))
+def by_layer(score: Tensor, keep: int, network: PhaseNetwork, floors: dict[str, int]) -> Tensor:
+    """The mask of the highest scores of each layer by itself: the same share of the heaters of
+    each stays, `keep` in all, and what is there without a heater."""
+    heaters = network.alive & ~network.fixed
+    mask = network.alive & network.fixed
+    there = {name: int(heaters[spot].sum()) for name, spot in network.spots.items()}
+    for name, count in shared_out(there, keep, floors).items():
+        spot = network.spots[name]
+        part = torch.where(heaters[spot], score[spot], torch.full_like(score[spot], -1.0))
         mask[spot.start + torch.topk(part, count).indices] = True
     return mask
+
+
+def shared_out(there: dict[str, int], keep: int, floors: dict[str, int]) -> dict[str, int]:
+    """How many stay of those `there` in each layer: the same share of all, rounded, none below its
+    floor, and no more than `keep` in all where floors allow that."""
+    share = keep / max(sum(there.values()), 1)
+    least = {name: min(floors[name], size) for name, size in there.items()}
+    found = {name: max(round(share * size), least[name]) for name, size in there.items()}
+    while sum(found.values()) > keep:
+        above = [name for name in found if found[name] > least[name]]
+        if not above:
+            break
+        # A lower share would round this layer down first.
+        found[max(above, key=lambda name: (found[name] - 0.5) / there[name])] -= 1
+    return found
 
 
 def levels(now: int, keep: int, share: float) -> Iterator[int]:

@@ -47,13 +47,14 @@ class Colt:
 
 def _common(scores: list[Tensor], count: int, trainer: Trainer, floors: dict[str, int]) -> Tensor:
     """The intersection of both halves' masks that leaves about `count`: each keeps more."""
-    low, high = count, int(trainer.network.alive.sum())
-    best = highest(scores[0], count, trainer.network, floors)
+    network = trainer.network
+    low, high = count, network.phases_active
+    best = highest(scores[0], count, network, floors)
     while low <= high:
         middle = (low + high) // 2
-        masks = [highest(score, middle, trainer.network, floors) for score in scores]
+        masks = [highest(score, middle, network, floors) for score in scores]
         common = masks[0] & masks[1]
-        if int(common.sum()) <= count:
+        if int((common & ~network.fixed).sum()) <= count:
             best, low = common, middle + 1
         else:
             high = middle - 1

@@ -44,8 +44,7 @@ def operate(trainer: Trainer, keep: int, floors: dict[str, int]) -> None:
     network = trainer.network
     there = torch.nonzero(network.alive & ~network.fixed)[:, 0]
     count = len(there)
-    random = torch.Generator().manual_seed(1_000_003 * trainer.settings.seed + count)
-    rows = torch.randperm(len(trainer.fit_on), generator=random)[:SAMPLES]
+    rows = trainer.shuffled(torch.arange(len(trainer.fit_on)), count)[:SAMPLES]
     with single(trainer.settings.threads):
         slopes = (
             jacobian(network, trainer.aim, trainer.fit_on.take(rows)).numpy() / len(rows) ** 0.5
@@ -64,7 +63,7 @@ def operate(trainer: Trainer, keep: int, floors: dict[str, int]) -> None:
         step = torch.from_numpy(np.clip(moved[count:], -FAR, FAR))
         network.gain.add_(step[: len(network.gain)])
         begin = len(network.gain)
-        for value in network.constants().values():
+        for value in network.biases:
             size = value.numel()
             value.add_(step[begin : begin + size].reshape(value.shape).to(value.dtype))
             begin += size

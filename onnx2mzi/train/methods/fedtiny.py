@@ -47,8 +47,8 @@ class FedTiny:
         if keep >= network.phases_active:
             return
         count = len(trainer.fit_on)
-        judge = trainer.fit_on.take(torch.arange(count)[: max(count // 5, 1)])
-        rest = torch.arange(count)[max(count // 5, 1) :]
+        order, few = trainer.shuffled(torch.arange(count)), max(count // 5, 1)
+        judge, rest = trainer.fit_on.take(order[:few]), order[few:]
         start, before = network.state(), network.alive.clone()
         best: tuple[float, dict[str, Tensor]] | None = None
         # All before the first is tried: they are made of what is alive.
@@ -73,21 +73,22 @@ def _pool(trainer: Trainer, task: Task, keep: int) -> Iterator[Tensor]:
         there = torch.where(network.alive, score, torch.full_like(score, -1.0))
         yield highest(there, keep, network, floors)
     for score in (size, size * slope):
-        yield by_layer(score, keep / network.phases_active, network, floors)
+        yield by_layer(score, keep, network, floors)
 
 
 def _swap(trainer: Trainer, block: slice, share: float, rows: Tensor) -> None:
     """Within one block the smallest phases go and those with the largest gradients come."""
     network = trainer.network
-    alive = network.alive[block]
-    swapped = int(share * int(alive.sum()))
+    alive, fixed = network.alive[block], network.fixed[block]
+    heaters = alive & ~fixed
+    swapped = int(share * int(heaters.sum()))
     if not swapped:
         return
     slope = trainer.gradient(rows).abs()[block]
-    size = torch.where(alive, magnitude(network)[block], torch.full_like(slope, torch.inf))
+    size = torch.where(heaters, magnitude(network)[block], torch.full_like(slope, torch.inf))
     goes = torch.topk(size, swapped, largest=False).indices
-    slope[alive] = -1.0
-    comes = torch.topk(slope, min(swapped, int((~alive).sum()))).indices
+    slope[alive | fixed] = -1.0
+    comes = torch.topk(slope, min(swapped, int((~alive & ~fixed).sum()))).indices
     mask = network.alive.clone()
     part = mask[block]
     part[goes[: len(comes)]] = False

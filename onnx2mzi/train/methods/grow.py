@@ -50,6 +50,8 @@ class Grow:
         sigma = network.kinds() == 2
         alive = network.alive & sigma
         trainer.keep(alive)
+        # What comes back is a heater.
+        network.fixed &= alive
         slope = trainer.gradient().abs()
         slope[alive] = slope.max() + 1.0
         trainer.keep(highest(slope, keep, network, task.floors(network)))
@@ -71,5 +73,5 @@ class Grow:
         # What has just gone does not come back at once.
         slope[network.alive & ~stays] = 0.0
         comes = torch.zeros_like(stays)
-        comes[torch.topk(slope, count).indices] = True
+        comes[torch.topk(slope, count + int(network.fixed.sum())).indices] = True
         trainer.keep(comes)

@@ -29,7 +29,7 @@ class Lottery:
         rounds = list(levels(network.phases_active, keep, SHARE))
         for k, count in enumerate(rounds):
             trainer.fit(ROUND * task.epochs, what=f"lth {k + 1}/{len(rounds)}")
-            mask = by_layer(magnitude(network), count / network.phases_active, network, floors)
+            mask = by_layer(magnitude(network), count, network, floors)
             network.restore(self.start)
             trainer.keep(mask)
         trainer.fit(task.epochs, what="lth ticket")

@@ -32,7 +32,8 @@ class SoftL1:
         network, floors = trainer.network, task.floors(trainer.network)
         spared = torch.isin(network.kinds(), torch.tensor(self.spare, dtype=torch.uint8))
         spared &= network.alive
-        keep += int(spared.sum())
+        # Those that are fixed cost no heater already.
+        keep += int((spared & ~network.fixed).sum())
         now = network.phases_active
         memory = {"condemned": torch.zeros_like(network.alive)}
 

@@ -44,7 +44,7 @@ class Surgeon:
 
     def _fine(self, trainer: Trainer, task: Task, keep: int) -> None:
         floors = task.floors(trainer.network)
-        now = trainer.network.phases_active
+        now, least = trainer.network.phases_active, max(keep, sum(floors.values()))
 
         def hook(trainer: Trainer, at: At) -> None:
             # The first gradients of a training say little.
@@ -52,7 +52,7 @@ class Surgeon:
             share = min(max((at.share - begun) / (CUT - begun), 0.0), 1.0)
             count = round(now * (keep / now) ** share)
             there = trainer.network.phases_active
-            if count <= (1 - RATE) * there or (share >= 1.0 and there > keep):
+            if there > least and (count <= (1 - RATE) * there or share >= 1.0):
                 self.cut(trainer, count, floors)
 
         trainer.fit(
@@ -61,7 +61,7 @@ class Surgeon:
             hook=hook,
             what=f"surgeon to {keep}",
         )
-        if trainer.network.phases_active > keep:
+        if trainer.network.phases_active > least:
             self.cut(trainer, keep, floors)
 
     def cut(self, trainer: Trainer, keep: int, floors: dict[str, int]) -> None:

@@ -56,7 +56,7 @@ class TwoWell:
                     network,
                     floors,
                 )
-                memory["centre"] = float(size[memory["stays"]].median())
+                memory["centre"] = float(size[memory["stays"] & ~network.fixed].median())
                 if task.rail:
                     memory["wells"] = means(network, memory["stays"])
 
@@ -64,7 +64,8 @@ class TwoWell:
             weight: float = STRENGTH * min(memory["share"] / ASKED, 1.0) ** 2
             stays = memory["stays"]
             near: Tensor = (phase.abs() - memory["wells"])[~stays & network.alive].square().sum()
-            far: Tensor = (phase[stays].abs() - memory["centre"]).square().sum()
+            own = stays & ~network.fixed
+            far: Tensor = (phase[own].abs() - memory["centre"]).square().sum()
             return weight * (near + FAR * far)
 
         trainer.fit(
