@@ -73,7 +73,7 @@ def sequential_tile(
     """The real tile rounded one phase after the other; None if it is not real.
 
     `moment`, shape (n, n), is the second moment of what enters the tile, `asked` what the result
-    shall be near to. Attenuators that are fixed couplers stay; thetas first make up for them.
+    shall be near to. Attenuators without heaters stay; thetas make up for fixed couplers first.
     Never worse in that metric than `rounded_tile`, which it then returns.
     """
     balanced = balanced_tile(tile)
@@ -90,12 +90,14 @@ def sequential_tile(
     if taps:
         # What taps leave is too far for the linear steps of rounding.
         real = aimed(real, metric, most=AIMED * tap_error(asked))
-    moved = rounded_thetas(real, metric, nearest, fixed=taps)
+    active = tile.sigma.state == ShifterState.ACTIVE
+    ways = np.zeros((len(active), 0)) if taps else _ways(balanced.amplitude, active)
+    moved = rounded_thetas(real, metric, nearest, ways=ways)
     turned = replace(balanced, u=moved.u, v=moved.v)
     if drive is not Drive.UPPER_ARM:
         # On upper arms a turn of 2 pi changes nothing, and -theta is another code.
         turned = replace(turned, u=without_full_turns(moved.u), v=without_full_turns(moved.v))
-    gain = float(np.abs(moved.s).max(initial=0.0))
+    gain = _gain(moved.s, balanced.amplitude, active)
     best = rounded_tile(tile, code, rules)
     if taps:
         found = _redrawn(turned, tile.sigma.theta_rad, code, rules, trims_of(tile, balanced))
@@ -103,13 +105,30 @@ def sequential_tile(
     elif gain > 0:
         levels = _attenuator_levels(code, drive)
         amplitudes = gain * attenuation(theta_rad=levels)
-        s = rounded_amplitudes(
-            moved, metric, lambda s: amplitudes[np.abs(s[:, None] - amplitudes).argmin(axis=1)]
-        )
-        theta = levels[np.abs(s[:, None] - amplitudes).argmin(axis=1)]
+
+        def code_of(s: Real) -> npt.NDArray[np.intp]:
+            return np.asarray(np.abs(s[:, None] - amplitudes).argmin(axis=1))
+
+        s = rounded_amplitudes(moved, metric, lambda s: amplitudes[code_of(s)], active)
+        theta = np.where(active, levels[code_of(s)], tile.sigma.theta_rad)
         found = _redrawn(replace(turned, gain=gain), theta, code, rules, trims_of(tile, balanced))
         best = min(best, found, key=lambda t: _error(t, metric))
     return best
+
+
+def _ways(amplitude: Real, active: Flags) -> Real:
+    """How amplitudes (r,) can move, as columns (r, q): those `active` each on its own, the others
+    all by one factor, the gain."""
+    alone, others = np.eye(len(active))[:, active], np.where(active, 0.0, amplitude)
+    return np.column_stack([alone, others]) if others.any() else alone
+
+
+def _gain(s: Real, amplitude: Real, active: Flags) -> float:
+    """The gain at which the attenuators that are not `active` make `s`, shape (r,)."""
+    held = ~active & (amplitude > 0.0)
+    if not held.any():
+        return float(np.abs(s).max(initial=0.0))
+    return float(np.max(s[held] / amplitude[held]))
 
 
 def _error(tile: MeshTile, metric: Metric) -> float:

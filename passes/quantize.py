@@ -21,12 +21,15 @@ from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.code_error import worst_layer_error
 from onnx2mzi.passes.codes import Rounding, rounded_layer
 from onnx2mzi.passes.drawing import DrawingRules
-from onnx2mzi.passes.finetune import Tuning, tuned
+from onnx2mzi.passes.finetune import Tuning, distance, kept, too_much, tuned
 from onnx2mzi.passes.taps import AIMED, tapped_grid
 from onnx2mzi.physics.arrays import Matrix
 from onnx2mzi.physics.quantization import CodeLaw, DriveCode
 from onnx2mzi.physics.shifter import Passive
 from onnx2mzi.pipeline.base import Bounded, BoundedDrop, Context, Effect, Pass, option
+
+# What errors of training name.
+TRAINED = "quantize{rounding=trained}"
 
 
 def _relative(moved: Matrix, before: Matrix) -> float:
@@ -72,6 +75,12 @@ class Quantize(Pass):
     max_drop: float = option(
         0.05, "trained: accuracy that may be lost (no labels: changed answers)", low=0.0, high=1.0
     )
+    time_limit: float | None = option(
+        None,
+        "trained: ends so long after the start of the compile, with the phases as they are then",
+        unit="s",
+        low=0.0,
+    )
 
     @property
     def code(self) -> DriveCode:
@@ -96,12 +105,16 @@ class Quantize(Pass):
                 where="quantize{mixed=true rounding=trained}",
                 hint="take rounding=sequential",
             )
-        asked = program
+        given = asked = program
         if self.sigma is Sigma.POWERS:
             program = self._tapped(program, context, rules)
         if self.rounding is Rounding.TRAINED:
             tuning = Tuning(
-                where="quantize{rounding=trained}", epochs=self.epochs, lr=self.lr, code=self.code
+                where=TRAINED,
+                epochs=self.epochs,
+                lr=self.lr,
+                code=self.code,
+                deadline=None if self.time_limit is None else context.begun + self.time_limit,
             )
             program = asked = tuned(program, context, tuning)
         known: dict[str, Matrix] = {}
@@ -122,7 +135,18 @@ class Quantize(Pass):
         for done in range(len(program.layers)):
             context.progress("quantize", done, len(program.layers))
             layers.append(on_codes(done, self.bits))
-        return replace(program, layers=tuple(layers), drive_code=self.code)
+        made = replace(program, layers=tuple(layers), drive_code=self.code)
+        if self.rounding is Rounding.TRAINED:
+            self._hold(made, given, context)
+        return made
+
+    def _hold(self, made: Program, given: Program, context: Context) -> None:
+        assert context.network is not None
+        lost = distance(made, context.network)
+        if not kept(lost, self.max_drop):
+            was = distance(given, context.network)
+            hint = "give more bits, a lower lr, or a larger max_drop"
+            raise too_much(lost, self.max_drop, was, TRAINED, hint)
 
     def _tapped(self, program: Program, context: Context, rules: DrawingRules) -> Program:
         if rules.passive is Passive.NONE:

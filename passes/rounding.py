@@ -23,46 +23,53 @@ BLOCK = 0.125
 DAMPING = 1e-3
 
 Levels = Callable[[Real], Real]
+Mask = npt.NDArray[np.bool_]
 
 
 def rounded_thetas(
-    tile: RealTile, metric: Metric, nearest: Levels, *, fixed: bool = False
+    tile: RealTile, metric: Metric, nearest: Levels, *, ways: Real | None = None
 ) -> RealTile:
-    """The tile with every non-zero theta on a level, amplitudes free unless `fixed`.
+    """The tile with every non-zero theta on a level, amplitudes making up for it.
 
-    `nearest` moves phases to their nearest levels. Thetas that are 0 stay.
+    `nearest` moves phases to their nearest levels. Thetas that are 0 stay. Amplitudes move along
+    the columns of `ways`, shape (r, q) (default: each on its own).
     """
+    ways = np.eye(len(tile.s)) if ways is None else ways
     free = tile.theta != 0.0
     while np.any(free):
         thetas = np.flatnonzero(free)
-        amplitudes = np.arange(0 if fixed else len(tile.s))
-        everything = np.concatenate([thetas, len(free) + amplitudes])
-        left, right = (part[everything] for part in slopes(tile))
-        inverse = _inverse(hessian(left, right, metric.p, metric.c))
-        newton = -inverse @ gradient(left, right, metric.weighted(tile.matrix))
-        at = np.concatenate([tile.theta[thetas], tile.s[amplitudes]]) + newton
         count = len(thetas)
+        everything = np.concatenate([thetas, len(free) + np.arange(len(tile.s))])
+        left, right = (part[everything] for part in slopes(tile))
+        inverse = _inverse(_along(hessian(left, right, metric.p, metric.c), ways))
+        slope = gradient(left, right, metric.weighted(tile.matrix))
+        newton = -inverse @ np.concatenate([slope[:count], ways.T @ slope[count:]])
+        at = np.concatenate([tile.theta[thetas], np.zeros(ways.shape[1])]) + newton
         score = (nearest(at[:count]) - at[:count]) ** 2 / np.diag(inverse)[:count]
         block = np.argsort(score, kind="stable")[: max(1, round(len(free) * BLOCK))]
         at = _rounded_one_by_one(at, inverse, block, nearest)
         theta = tile.theta
         theta[thetas] = at[:count]
-        tile = tile.moved(theta, tile.s if fixed else at[count:])
+        tile = tile.moved(theta, tile.s + ways @ at[count:])
         free[thetas[block]] = False
     return tile
 
 
-def rounded_amplitudes(tile: RealTile, metric: Metric, nearest: Levels) -> Real:
-    """The amplitudes on levels, shape (r,): linear, so that one linearisation is exact.
+def rounded_amplitudes(tile: RealTile, metric: Metric, nearest: Levels, active: Mask) -> Real:
+    """Amplitudes (r,), those `active` on levels: linear, so that one linearisation is exact.
 
-    `nearest` moves amplitudes to the nearest that attenuators make; thetas stay.
+    `nearest` moves amplitudes to the nearest that attenuators make; thetas and the others stay.
     """
-    count = len(tile.theta)
-    left, right = (part[count:] for part in slopes(tile))
+    chosen = np.flatnonzero(active)
+    if not len(chosen):
+        return tile.s
+    left, right = (part[len(tile.theta) + chosen] for part in slopes(tile))
     inverse = _inverse(hessian(left, right, metric.p, metric.c))
     newton = -inverse @ gradient(left, right, metric.weighted(tile.matrix))
-    order = np.argsort(-np.abs(tile.s), kind="stable")
-    return _rounded_one_by_one(tile.s + newton, inverse, order, nearest)
+    order = np.argsort(-np.abs(tile.s[chosen]), kind="stable")
+    s = np.array(tile.s)
+    s[chosen] = _rounded_one_by_one(s[chosen] + newton, inverse, order, nearest)
+    return s
 
 
 def _rounded_one_by_one(at: Real, inverse: Real, order: np.ndarray, nearest: Levels) -> Real:
@@ -81,6 +88,15 @@ def _rounded_one_by_one(at: Real, inverse: Real, order: np.ndarray, nearest: Lev
     moved = at + inverse[:, order] @ np.linalg.solve(within, now - at[order])
     moved[order] = now
     return np.asarray(moved)
+
+
+def _along(lower: npt.NDArray[Any], ways: Real) -> Real:
+    """H, of which the lower triangle is given, for amplitudes, its last rows, along `ways`."""
+    h = np.tril(lower).astype(np.float64)
+    h += np.tril(h, -1).T
+    cut = len(h) - len(ways)
+    mixed = h[:cut, cut:] @ ways
+    return np.block([[h[:cut, :cut], mixed], [mixed.T, ways.T @ h[cut:, cut:] @ ways]])
 
 
 def _inverse(lower: npt.NDArray[Any]) -> Real:

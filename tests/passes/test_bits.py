@@ -1,4 +1,6 @@
-"""Mixed bits: the budget, where bits go, and that a chip with them is no worse."""
+"""Rounding brings no heaters. Mixed bits: the budget, where bits go, and that they are no worse."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,18 +15,19 @@ from onnx2mzi.emulate.network import Network
 from onnx2mzi.emulate.transfer import program_matrices
 from onnx2mzi.errors import UsageError
 from onnx2mzi.frontend import import_model
-from onnx2mzi.ir import Program, identical
+from onnx2mzi.ir import MeshTile, Program, identical
 from onnx2mzi.ir.parser import parse_program
 from onnx2mzi.ir.printer import print_program
 from onnx2mzi.passes.bits import fewest, heaters, shared_out
-from onnx2mzi.passes.canonicalize import Canonicalize
+from onnx2mzi.passes.canonicalize import Canonicalize, drawing_rules
 from onnx2mzi.passes.codes import Rounding
 from onnx2mzi.passes.decompose import Decompose
+from onnx2mzi.passes.drawing import balanced_tile, drawn_tile
 from onnx2mzi.passes.quantize import Quantize
 from onnx2mzi.passes.svd import Svd
 from onnx2mzi.passes.tile import Tile
 from onnx2mzi.physics.quantization import CodeLaw
-from onnx2mzi.physics.shifter import Drive
+from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.tech import load_technology
 
@@ -124,3 +127,44 @@ def test_without_data_and_with_training() -> None:
     assert mixed.drive_code == Quantize(bits=5).code
     with pytest.raises(UsageError, match="one number of bits"):
         Quantize(mixed=True, rounding=Rounding.TRAINED).run(program, ctx)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_rounding_brings_no_attenuator_back(bits: int, mixed: bool) -> None:
+    program, network, ctx = chip()
+    rules = drawing_rules(ctx)
+
+    def bare(tile: MeshTile) -> MeshTile:
+        """Attenuators gone besides the one of the largest value, and one a fixed coupler."""
+        balanced = balanced_tile(tile)
+        amplitude, taps = balanced.amplitude.copy(), np.zeros(len(balanced.amplitude), np.uint8)
+        amplitude[[0, 3, 6]] = 1.0
+        taps[4] = 1
+        return drawn_tile(replace(balanced, amplitude=amplitude, taps=taps), rules)
+
+    program = replace(
+        program,
+        layers=tuple(
+            replace(
+                layer,
+                grids=tuple(
+                    replace(g, tiles=tuple(bare(t) for t in g.tiles if isinstance(t, MeshTile)))
+                    for g in layer.grids
+                ),
+            )
+            for layer in program.layers
+        ),
+    )
+    step = Quantize(bits=bits, rounding=Rounding.SEQUENTIAL, mixed=mixed)
+    made = step.run(program, ctx)
+    nearest = Quantize(bits=bits, mixed=mixed).run(program, ctx)
+    assert off(made, program, network) < off(nearest, program, network)
+    for old, new in zip(program.layers, made.layers, strict=True):
+        assert heaters(new) <= heaters(old)
+        was, now = (layer.grids[0].tiles[0] for layer in (old, new))
+        assert isinstance(was, MeshTile) and isinstance(now, MeshTile)
+        still = was.sigma.state != ShifterState.ACTIVE
+        assert np.count_nonzero(still) >= 4
+        np.testing.assert_array_equal(now.sigma.state[still], was.sigma.state[still])
+        np.testing.assert_allclose(now.sigma.theta_rad[still], was.sigma.theta_rad[still])
