@@ -10,6 +10,7 @@ All exact, in the balanced gauge (M(theta) is [[s, c], [c, -s]] for phi = 0; see
 - Truncated triangles become as short as square meshes (see `shallow`).
 - Where most MZIs are crossings the mesh is laid out anew (see `untangle`); where no attenuator is
   between, U's MZIs go to V for it.
+Where heaters share drivers, and that would part them, phases stay.
 Columns without theta, or without phi, are short by themselves (tech.geometry.plan_columns).
 """
 
@@ -34,7 +35,7 @@ from onnx2mzi.passes.untangle import untangled
 from onnx2mzi.physics.arrays import wrapped
 from onnx2mzi.physics.shifter import Passive, ShifterState
 from onnx2mzi.pipeline.base import Context, Effect, Exact, Pass
-from onnx2mzi.pipeline.census import tile_census
+from onnx2mzi.pipeline.census import layer_census, layer_drivers, tile_census
 from onnx2mzi.pipeline.spec import show
 from onnx2mzi.pipeline.tilework import with_tiles
 from onnx2mzi.tech import Technology
@@ -241,11 +242,17 @@ def scheduled(mesh: BalancedMesh, column: Ints) -> BalancedMesh:
 
 
 def compact_tile(
-    tile: MeshTile, rules: DrawingRules, technology: Technology, *, effort: float = 1.0
+    tile: MeshTile,
+    rules: DrawingRules,
+    technology: Technology,
+    *,
+    effort: float = 1.0,
+    merge: bool = True,
 ) -> MeshTile:
     """The tile in fewer devices and shorter columns; itself where nothing gets better.
 
-    A tile of which single phases were fixed stays as it is: merged, they would be others.
+    Without `merge` heaters keep their phases. A tile of which single phases were fixed stays as it
+    is: merged, they would be others.
     """
     if _is_square(tile.v, len(tile.sigma)) and _is_square(tile.u, len(tile.sigma)):
         return tile
@@ -256,20 +263,22 @@ def compact_tile(
     if whole.fixed_u is not None or whole.fixed_v is not None:
         return tile
     channels = len(whole.amplitude)
-    v, u = without_twins(whole.v), without_twins(whole.u)
+    v, u = whole.v, whole.u
+    if merge:
+        v, u = without_twins(v), without_twins(u)
     v = kept(v, touched(v, np.arange(v.ports) < channels, backwards=True))
     u = kept(u, touched(u, np.arange(u.ports) < channels, backwards=False))
     same = len(v.port) == len(whole.v.port) and len(u.port) == len(whole.u.port)
     heaters = np.count_nonzero(v.theta) + np.count_nonzero(u.theta)
     same &= heaters == np.count_nonzero(whole.v.theta) + np.count_nonzero(whole.u.theta)
     whole = replace(whole, v=v, u=u)
-    if effort >= WORTH_NULLING:
+    if merge and effort >= WORTH_NULLING:
         whole = nulled_anew(whole)
     if same and _dense(v) and _dense(u):
         if whole.v is v and whole.u is u:
             return tile
         return min(tile, _shortest(whole, rules, technology), key=lambda o: _cost(o, technology))
-    anew = untangled(whole, lengths=lengths_of(technology), effort=effort, merge=True)
+    anew = untangled(whole, lengths=lengths_of(technology), effort=effort, merge=merge)
     made = [_shortest(one, rules, technology) for one in (whole, anew) if one is not None]
     return min((tile, *made), key=lambda one: _cost(one, technology))
 
@@ -347,17 +356,35 @@ class Compact(Pass):
         tiles = sum(len(grid.tiles) for layer in program.layers for grid in layer.grids)
         effort = min(1.0, MANY_TILES / max(tiles, 1))
 
-        def work(layer: LinearLayer, grid: TileGrid) -> Callable[[Tile], Tile | None]:
-            return partial(_worked, rules=rules, technology=context.technology, effort=effort)
+        way = partial(_worked, rules=rules, technology=context.technology, effort=effort)
+
+        def work(layer: LinearLayer, grid: TileGrid) -> Callable[[Tile], Tile]:
+            return way
 
         made = with_tiles(program, context, self.name, work, keep=show(self))
-        return with_trims_again(program, made, context)
+        pairs = zip(program.layers, made.layers, strict=True)
+        layers = tuple(_sharing(old, new, partial(way, merge=False)) for old, new in pairs)
+        return with_trims_again(program, replace(made, layers=layers), context)
 
 
-def _worked(tile: Tile, rules: DrawingRules, technology: Technology, effort: float) -> Tile | None:
+def _worked(
+    tile: Tile, rules: DrawingRules, technology: Technology, effort: float, merge: bool = True
+) -> Tile:
     if not isinstance(tile, MeshTile) or _fixed(tile):
         return tile
-    return compact_tile(tile, rules, technology, effort=effort)
+    return compact_tile(tile, rules, technology, effort=effort, merge=merge)
+
+
+def _sharing(old: LinearLayer, new: LinearLayer, way: Callable[[Tile], Tile]) -> LinearLayer:
+    """`new`, unless it parts heaters that share a driver in `old`: then what `way` makes of it."""
+    drivers = layer_drivers(old)
+    if new is old or drivers == layer_census(old, 1.0).phases_active:
+        return new
+    if layer_drivers(new) <= drivers:
+        return new
+    grids = (replace(grid, tiles=tuple(map(way, grid.tiles))) for grid in old.grids)
+    alike = replace(old, grids=tuple(grids))
+    return alike if layer_drivers(alike) <= drivers else old
 
 
 def _fixed(tile: MeshTile) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import onnx2mzi
 from onnx2mzi.emulate.mesh_columns import mesh_plan
 from onnx2mzi.emulate.transfer import tile_matrix
 from onnx2mzi.ir import MeshTile
@@ -24,7 +25,7 @@ from onnx2mzi.passes.compact import (
 )
 from onnx2mzi.passes.drawing import DrawingRules, balanced_tile, drawn_tile
 from onnx2mzi.physics.shifter import Drive, Passive
-from onnx2mzi.pipeline.census import tile_census
+from onnx2mzi.pipeline.census import layer_drivers, tile_census
 from onnx2mzi.tech import Detection, load_technology
 
 TECHNOLOGY = load_technology("cornerstone_si220")
@@ -166,3 +167,15 @@ def test_square_meshes_of_mostly_crossings_are_laid_out_anew() -> None:
     # Guides may come in another order.
     matrix = tile_matrix(tile)[np.ix_(made.outputs, made.inputs)]
     assert np.abs(tile_matrix(made) - matrix).max() < 1e-12
+
+
+def test_heaters_that_share_drivers_go_on_sharing(tiny_onnx: bytes) -> None:
+    pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((200, 6)).astype(np.float32)
+    lowering = "tile,svd,decompose,canonicalize,prune{method=cluster levels=3 target=0.2 epochs=2}"
+    chips = [
+        onnx2mzi.compile(tiny_onnx, onnx2mzi.Pipeline.parse(text), data={"x": x})
+        for text in (lowering, lowering + ",compact")
+    ]
+    before, after = ([layer_drivers(x) for x in chip.program.layers] for chip in chips)
+    assert all(now <= then for now, then in zip(after, before, strict=True))
