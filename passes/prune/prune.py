@@ -323,7 +323,11 @@ class Prune(Pass):
                 f"prune: {left:,} heaters are drawn, not {keep:,}: with --passive none those are "
                 "heaters too that undo common phases of the arms"
             )
-        return trimmed(found, context, share=self.keep_trim)
+        made = trimmed(found, context, share=self.keep_trim)
+        now = census(made, context).phases_active
+        if keep is not None and now > max(left, keep):
+            context.log(f"prune: {now:,} heaters with those that keep_trim= keeps")
+        return made
 
     def _pruned(self, program: Program, context: Context) -> Program:
         rules = drawing_rules(context)

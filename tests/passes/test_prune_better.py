@@ -125,6 +125,14 @@ def test_what_is_told_is_what_is_drawn(given: Given, tiny_onnx: bytes) -> None:
     assert any("are drawn, not" in line and "--passive none" in line for line in said)
 
 
+def test_heaters_that_are_kept_for_trimming_are_told(given: Given) -> None:
+    program, _, context = given
+    said: list[str] = []
+    step = Prune(target=0.6, keep_trim=1.0)
+    there = census(step.run(program, context(log=said.append)), context()).phases_active
+    assert any(f"{there:,} heaters with those that keep_trim=" in line for line in said)
+
+
 def test_drivers_that_are_told_are_those_of_the_chip(given: Given) -> None:
     program, _, context = given
     said: list[str] = []
