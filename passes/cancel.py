@@ -94,15 +94,16 @@ def cancelled(
     assert placed.placement is not None
     tiles = _tiles(placed)
     may = [_open(tile) for tile in tiles]
+    if not any(may):
+        context.log("cancel: arms stay as they are: no tile is complex and dense")
+        return program
     layout = heat_layout(placed, technology)
     pairs = len(layout.heaters) * layout.push.shape[1]
-    if not any(may) or pairs > MOST_PAIRS:
-        reason = (
-            f"{pairs:,} pairs of heaters and pieces of guide are too many"
-            if any(may)
-            else ("no tile is complex and dense")
+    if pairs > MOST_PAIRS:
+        context.log(
+            f"cancel: arms stay as they are: {pairs:,} pairs of heaters and pieces of guide are "
+            "too many"
         )
-        context.log(f"cancel: arms stay as they are: {reason}")
         return program
     die = smallest_die(placed.placement, technology)
     warm = _Heat(layout, _per_rad(placed, may, technology, die))

@@ -20,6 +20,7 @@ from onnx2mzi.passes.floorplan import Objective
 from onnx2mzi.passes.place import place_program
 from onnx2mzi.physics.shifter import Drive, ShifterState
 from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.census import layer_census
 
 STEPS = 4
 SAMPLES = 400
@@ -33,6 +34,9 @@ def heat_trimmed(program: Program, context: Context, *, share: float, loss: floa
     """The program with trims until heat leaves no more than `loss`, at most `share` of the
     possible ones."""
     technology = context.technology
+    if not any(layer_census(layer, 1.0).phases_active for layer in program.layers):
+        context.log("trim: no heaters for heat: there are none that make any")
+        return program
     placed = place_program(program, technology, Objective.HEAT)
     task = task_of(context.network, samples=SAMPLES)
     try:

@@ -127,7 +127,9 @@ class Quantize(Pass):
             layer = program.layers[k]
             inputs = known.get(layer.name, np.eye(layer.weight.shape[1]))
             code = DriveCode(bits, self.law)
-            return rounded_layer(layer, code, rules, self.rounding, inputs, asked=asked.layers[k])
+            made = rounded_layer(layer, code, rules, self.rounding, inputs, asked=asked.layers[k])
+            # It may have had one of its own, from a mixed program.
+            return replace(made, drive_code=None)
 
         if self.mixed:
             return self._mixed(program, context, known, on_codes, asked)

@@ -87,7 +87,9 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
     )
     settings: Retuned | None = None
     if options.measured is not None:
-        found, settings = with_measured(found, result.program, target, runner, samples, options)
+        found, settings = with_measured(
+            found, result.program, target, (runner, made), samples, options
+        )
     found = with_heat(found, result.program, target, made, samples)
     measure.judge_lossless(found, lossless=result.lossless)
     chip = Compiled(

@@ -18,7 +18,7 @@ from onnx2mzi.emulate.accuracy import (
     score_output,
 )
 from onnx2mzi.emulate.data import Dataset, load_data, split
-from onnx2mzi.emulate.host import HostRunner, random_inputs, reference_run
+from onnx2mzi.emulate.host import HostRunner, least_samples, random_inputs, reference_run
 from onnx2mzi.emulate.network import Network
 from onnx2mzi.errors import DropError, InputError, VerificationError
 from onnx2mzi.ir import Program
@@ -79,7 +79,8 @@ def _check_labels(data: Dataset, program: Program, runner: HostRunner, where: st
     # Before any pass works with them.
     if data.labels is not None:
         asked = {layer.name: layer.weight for layer in program.layers}
-        outputs = runner.run(asked, program.layers, data.take(slice(0, 1)).inputs)
+        few = least_samples(runner.host.inputs, data.inputs) or len(data)
+        outputs = runner.run(asked, program.layers, data.take(slice(0, few)).inputs)
         check_labels(outputs, data.labels, where)
 
 

@@ -96,19 +96,21 @@ def with_measured(
     found: Measured,
     program: Program,
     technology: Technology,
-    runner: HostRunner,
+    runners: tuple[HostRunner, HostRunner],
     on: Samples,
     options: Options,
 ) -> tuple[Measured, Retuned]:
     """`found` with what the made chip of `options.measured` does before and after its heaters are
-    set for its errors, and how they are set. Raises InputError, and UsageError without meshes."""
+    set for its errors, and how they are set. `runners` are the model's and that of the program,
+    whose biases may be trained. Raises InputError, and UsageError without meshes."""
     assert options.measured is not None
     if program.stage is Stage.LINEAR:
         raise UsageError("is not on meshes: there are no heaters to set", where=OPTION)
     result = recalibrated(program, technology, options.measured)
-    asked = runner.run({}, program.layers, on.inputs)
+    model, made = runners
+    asked = model.run({}, program.layers, on.inputs)
     figures = [
-        compared(runner.run(matrices, program.layers, on.inputs), asked, on.labels, on.name, 0)
+        compared(made.run(matrices, program.layers, on.inputs), asked, on.labels, on.name, 0)
         for matrices in (result.made, result.matrices)
     ]
     return (

@@ -109,7 +109,7 @@ def _working_around(passes: tuple[Pass, ...], options: Options) -> tuple[Pass, .
             "the pipeline says itself what is broken", where="--broken", hint="broken{ids=...}"
         )
     step: Any = PASSES.get("broken")
-    last = ("quantize", "unroll", "cool", "place")
+    last = ("quantize", "unroll", "place")
     at = next((k for k, step in enumerate(passes) if step.name in last), len(passes))
     return (*passes[:at], step(ids=tuple(options.broken)), *passes[at:])
 

@@ -116,8 +116,14 @@ def _find(spec: TensorSpec, arrays: Mapping[str, np.ndarray], host: Host, path: 
 def _reshape(array: np.ndarray, spec: TensorSpec, path: Path) -> np.ndarray:
     """Samples along axis 0, each of the shape that the model takes."""
     wanted = spec.shape
-    if not wanted or array.ndim == 0:
+    if not wanted:
         return array
+    if array.ndim == 0:
+        raise InputError(
+            f"the array for input '{spec.name}' is a single number",
+            where=str(path),
+            hint="samples lie along the first axis",
+        )
     known = [d for d in wanted[1:] if isinstance(d, int)]
     fits = array.ndim == len(wanted) and all(
         not isinstance(w, int) or w == g for w, g in zip(wanted[1:], array.shape[1:], strict=True)
