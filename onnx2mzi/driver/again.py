@@ -12,12 +12,14 @@ from typing import TypeGuard
 from onnx2mzi.driver.options import DEFAULT_PORTS, Options
 from onnx2mzi.driver.plugins import PASSES
 from onnx2mzi.errors import InputError, UsageError
-from onnx2mzi.ir import Program, Stage
+from onnx2mzi.ir import MeshTile, Program, Stage
 from onnx2mzi.ir.files import read_mzi
 from onnx2mzi.ir.verify import verify
+from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.pipeline.base import Context
 from onnx2mzi.pipeline.manager import Pipeline, Result
 from onnx2mzi.pipeline.presets import DEFAULT_LEVEL
+from onnx2mzi.tech import Detection, Technology
 
 SUFFIX = ".mzi"
 PLACE = "place"
@@ -51,6 +53,27 @@ def taken_up(path: Path) -> Program:
     names = [text.partition("{")[0] for text in program.history]
     kept = names.index(PLACE) if PLACE in names else len(names)
     return replace(program, stage=Stage.MESH, placement=None, history=program.history[:kept])
+
+
+def check_suits(program: Program, technology: Technology) -> None:
+    """Raises UsageError if the program's meshes were drawn for heaters or receivers that the
+    technology has not. Textbook chips have all heaters above, whatever the technology."""
+    tiles = (tile for layer in program.layers for grid in layer.grids for tile in grid.tiles)
+    for tile in tiles:
+        if not isinstance(tile, MeshTile):
+            continue
+        wrong = ""
+        drives = {tile.v.drive, tile.sigma.drive, tile.u.drive} - {Drive.UPPER_ARM}
+        if drives - {technology.drive}:
+            wrong = f"drive = {min(drives)}, and the technology has {technology.drive}"
+        elif technology.detection is Detection.INPHASE and tile.readout_rad.any():
+            wrong = f"detection = iq, and the technology has {technology.detection}"
+        if wrong:
+            raise UsageError(
+                f"the program was drawn for {wrong}",
+                where=f"--tech {technology.name}",
+                hint="compile the model again for this technology",
+            )
 
 
 def on_program(options: Options) -> Options:

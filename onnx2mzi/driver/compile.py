@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 
 from onnx2mzi.driver import measure
-from onnx2mzi.driver.again import is_program, on_program, taken_up, valid_program, with_history
+from onnx2mzi.driver.again import (
+    check_suits,
+    is_program,
+    on_program,
+    taken_up,
+    valid_program,
+    with_history,
+)
 from onnx2mzi.driver.emit import backends_of, check_writers, final_stage, left_out
 from onnx2mzi.driver.fabricated import with_fabrication
 from onnx2mzi.driver.heat import with_heat
@@ -52,6 +59,8 @@ def compile_model(model: Model, options: Options, ears: Ears | None = None) -> "
     pipeline = pipeline_of(options)
     check_measured(options, final_stage(pipeline, again=again))
     program = imported(model, options)
+    if again:
+        check_suits(program, target)
     # One thread: the order of its sums must not depend on the machine.
     host = original_host(host_of(program))
     runner = HostRunner(host)

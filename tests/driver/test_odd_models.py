@@ -10,10 +10,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import onnx2mzi
-from onnx2mzi.errors import InputError
+from onnx2mzi.errors import InputError, UsageError
 from onnx2mzi.ir import MeshTile
 from onnx2mzi.physics.shifter import Drive, ShifterState
-from onnx2mzi.tech import load_technology
+from onnx2mzi.tech import Detection, load_technology
 from onnx2mzi.train.biases import with_constants
 
 F32 = TensorProto.FLOAT
@@ -97,3 +97,26 @@ def test_push_pull_chips_have_no_arms_to_choose(tiny_onnx: bytes) -> None:
 def test_a_chip_without_heaters_needs_no_trims() -> None:
     chip = onnx2mzi.compile(matmul(np.zeros((5, 4))), "trim{against=heat}")
     assert chip.report["phases_active"] == 0
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ({"drive": Drive.UPPER_ARM}, "drive = arm-choice, and the technology has upper-arm"),
+        ({"drive": Drive.PUSH_PULL}, "drive = arm-choice, and the technology has push-pull"),
+        ({"detection": Detection.INPHASE}, "detection = iq, and the technology has inphase"),
+    ],
+)
+def test_a_program_is_not_taken_up_for_heaters_or_receivers_that_it_has_not(
+    tiny_onnx: bytes, tmp_path: Path, other: dict[str, Any], said: str
+) -> None:
+    onnx2mzi.compile(tiny_onnx).save(tmp_path / "a", emit="ir")
+    technology = replace(load_technology("cornerstone_si220"), **other)
+    with pytest.raises(UsageError, match=said):
+        onnx2mzi.compile(tmp_path / "a" / "program.mzi", tech=technology)
+
+
+def test_a_textbook_chip_is_taken_up_for_any_technology(tiny_onnx: bytes, tmp_path: Path) -> None:
+    onnx2mzi.compile(tiny_onnx, 0).save(tmp_path / "a", emit="ir")
+    technology = replace(load_technology("cornerstone_si220"), drive=Drive.UPPER_ARM)
+    assert onnx2mzi.compile(tmp_path / "a" / "program.mzi", tech=technology).report["mzis"]
