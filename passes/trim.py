@@ -16,6 +16,7 @@ import numpy.typing as npt
 from onnx2mzi.emulate.imperfect import imperfect_program, mesh_tiles
 from onnx2mzi.emulate.imperfect_devices import MeshDevices
 from onnx2mzi.emulate.sensitivity import sensitivities
+from onnx2mzi.errors import UsageError
 from onnx2mzi.ir import MeshTile, Program, Stage
 from onnx2mzi.passes.canonicalize import drawing_rules
 from onnx2mzi.passes.drawing import DrawingRules, balanced_tile, drawn_tile, trims_of
@@ -159,6 +160,12 @@ class Trim(Pass):
 
     def run(self, program: Program, context: Context) -> Program:
         if self.against is Against.FABRICATION:
+            if program.drive_code is not None:
+                raise UsageError(
+                    "draws heaters anew, but they are on a driver's codes already",
+                    where="trim",
+                    hint="put quantize behind trim",
+                )
             return trimmed(program, context, share=self.share)
         # Cool and compact trim anew behind themselves, and know this file.
         from onnx2mzi.passes.heat_trim import heat_trimmed

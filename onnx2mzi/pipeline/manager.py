@@ -79,11 +79,13 @@ class Pipeline:
     def __str__(self) -> str:
         return ",".join(show(step) for step in self.passes)
 
-    def check(self, start: Stage = Stage.LINEAR, *, rounded: bool = False) -> Stage:
+    def check(
+        self, start: Stage = Stage.LINEAR, *, rounded: bool = False, copied: bool = False
+    ) -> Stage:
         """The final stage. Raises UsageError for a wrong order or an illegal option."""
         for step in self.passes:
             checked_options(step)
-        return check_order(self.passes, start, rounded=rounded)
+        return check_order(self.passes, start, rounded=rounded, copied=copied)
 
     def run(
         self, program: Program, context: Context, instruments: Sequence[Instrument] = ()
@@ -93,7 +95,11 @@ class Pipeline:
         Raises UsageError before anything runs if the order is wrong, VerificationError if a
         pass breaks its promise or leaves an invalid program.
         """
-        self.check(program.stage, rounded=program.drive_code is not None)
+        self.check(
+            program.stage,
+            rounded=program.drive_code is not None,
+            copied=any(layer.copy_of for layer in program.layers),
+        )
         context = _around(program, context)
         matrices = _Matrices()
         records: list[PassRecord] = []

@@ -26,13 +26,18 @@ COMES_LAST = ("trim", "quantize", COPIES, "place")
 
 
 def check_order(
-    passes: Sequence[Pass], start: Stage = Stage.LINEAR, *, rounded: bool = False
+    passes: Sequence[Pass],
+    start: Stage = Stage.LINEAR,
+    *,
+    rounded: bool = False,
+    copied: bool = False,
 ) -> Stage:
     """The stage behind the last pass. Raises UsageError where a pass does not fit its place.
 
-    `rounded` says whether phases are on codes before the first pass.
+    `rounded` says whether phases are on codes before the first pass, `copied` whether layers have
+    copies.
     """
-    stage, before, copied = start, "", False
+    stage, before = start, ""
     for step in passes:
         if rounded and step.moves_phases:
             raise UsageError(

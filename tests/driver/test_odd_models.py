@@ -120,3 +120,30 @@ def test_a_textbook_chip_is_taken_up_for_any_technology(tiny_onnx: bytes, tmp_pa
     onnx2mzi.compile(tiny_onnx, 0).save(tmp_path / "a", emit="ir")
     technology = replace(load_technology("cornerstone_si220"), drive=Drive.UPPER_ARM)
     assert onnx2mzi.compile(tmp_path / "a" / "program.mzi", tech=technology).report["mzis"]
+
+
+def test_heaters_on_codes_are_not_trimmed(tiny_onnx: bytes) -> None:
+    with pytest.raises(UsageError, match="on a driver's codes already"):
+        onnx2mzi.compile(tiny_onnx, "quantize{bits=5},trim")
+
+
+def test_copies_of_a_program_that_is_taken_up_stay_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["c"], "c", strides=[2, 2]),
+        helper.make_node("Flatten", ["c"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "conv",
+        [helper.make_tensor_value_info("x", F32, ["N", 1, 4, 4])],
+        [helper.make_tensor_value_info("y", F32, ["N", 12])],
+        [numpy_helper.from_array(rng.standard_normal((3, 1, 2, 2)).astype(np.float32), "k")],
+    )
+    versions = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=versions, ir_version=9).SerializeToString()
+    onnx2mzi.compile(model, "unroll").save(tmp_path / "a", emit="ir")
+    again = tmp_path / "a" / "program.mzi"
+    assert len(onnx2mzi.compile(again).program.layers) == 4
+    with pytest.raises(UsageError, match="made copies"):
+        onnx2mzi.compile(again, onnx2mzi.Pipeline.parse("trim{share=0.5},place"))
