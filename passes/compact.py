@@ -377,10 +377,10 @@ def _worked(
 
 def _sharing(old: LinearLayer, new: LinearLayer, way: Callable[[Tile], Tile]) -> LinearLayer:
     """`new`, unless it parts heaters that share a driver in `old`: then what `way` makes of it."""
-    drivers = layer_drivers(old)
-    if new is old or drivers == layer_census(old, 1.0).phases_active:
+    if new is old:
         return new
-    if layer_drivers(new) <= drivers:
+    drivers = layer_drivers(old)
+    if layer_census(old, 1.0).phases_active == drivers or layer_drivers(new) <= drivers:
         return new
     grids = (replace(grid, tiles=tuple(map(way, grid.tiles))) for grid in old.grids)
     alike = replace(old, grids=tuple(grids))

@@ -121,10 +121,14 @@ def tuned(program: Program, context: Context, tuning: Tuning) -> Program:
             model.phase.copy_(model.effective())
     rules = drawing_rules(context)
     made = with_trims_of(program, with_phases(program, model.starts(), rules), rules)
-    for before, after in zip(program.layers, made.layers, strict=True):
-        was, now = layer_drivers(before), layer_drivers(after)
-        if tuning.code is None and now > was:
-            context.log(f"{tuning.where}: layer '{before.name}' had {was:,} drivers, now {now:,}")
+    # Codes are shared anyway.
+    if tuning.code is None:
+        for before, after in zip(program.layers, made.layers, strict=True):
+            was, now = layer_drivers(before), layer_drivers(after)
+            if now > was:
+                context.log(
+                    f"{tuning.where}: layer '{before.name}' had {was:,} drivers, now {now:,}"
+                )
     return made
 
 

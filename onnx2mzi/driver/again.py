@@ -12,11 +12,12 @@ from typing import TypeGuard
 from onnx2mzi.driver.options import DEFAULT_PORTS, Options
 from onnx2mzi.driver.plugins import PASSES
 from onnx2mzi.errors import InputError, UsageError
-from onnx2mzi.ir import MeshTile, Program, Stage
+from onnx2mzi.ir import Program, Stage
 from onnx2mzi.ir.files import read_mzi
 from onnx2mzi.ir.verify import verify
 from onnx2mzi.physics.shifter import Drive
 from onnx2mzi.pipeline.base import Context
+from onnx2mzi.pipeline.chip import mesh_tiles
 from onnx2mzi.pipeline.manager import Pipeline, Result
 from onnx2mzi.pipeline.presets import DEFAULT_LEVEL
 from onnx2mzi.tech import Detection, Technology
@@ -58,10 +59,7 @@ def taken_up(path: Path) -> Program:
 def check_suits(program: Program, technology: Technology) -> None:
     """Raises UsageError if the program's meshes were drawn for heaters or receivers that the
     technology has not. Textbook chips have all heaters above, whatever the technology."""
-    tiles = (tile for layer in program.layers for grid in layer.grids for tile in grid.tiles)
-    for tile in tiles:
-        if not isinstance(tile, MeshTile):
-            continue
+    for tile in (tile for layer in program.layers for tile in mesh_tiles(layer)):
         wrong = ""
         drives = {tile.v.drive, tile.sigma.drive, tile.u.drive} - {Drive.UPPER_ARM}
         if drives - {technology.drive}:

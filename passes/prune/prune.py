@@ -317,16 +317,10 @@ class Prune(Pass):
         found = self._pruned(program, context)
         if context.network is not None and self.method in (*METHODS, "search"):
             found = without_unread(found, context.network, drawing_rules(context), context.seed)
-        keep, left = self._keep(program), census(found, context).phases_active
-        if keep is not None and left > keep and context.passive is Passive.NONE:
-            context.log(
-                f"prune: {left:,} heaters are drawn, not {keep:,}: with --passive none those are "
-                "heaters too that undo common phases of the arms"
-            )
         made = trimmed(found, context, share=self.keep_trim)
-        now = census(made, context).phases_active
-        if keep is not None and now > max(left, keep):
-            context.log(f"prune: {now:,} heaters with those that keep_trim= keeps")
+        keep = self._keep(program)
+        if keep is not None:
+            _tell_more(keep, found, made, context)
         return made
 
     def _pruned(self, program: Program, context: Context) -> Program:
@@ -442,6 +436,18 @@ class Prune(Pass):
             dense_lr=self.dense_lr,
             deadline=None if self.time_limit is None else context.begun + self.time_limit,
         )
+
+
+def _tell_more(keep: int, found: Program, made: Program, context: Context) -> None:
+    """What is drawn beyond the target, without trims and with them."""
+    left, now = (census(program, context).phases_active for program in (found, made))
+    if left > keep and context.passive is Passive.NONE:
+        context.log(
+            f"prune: {left:,} heaters are drawn, not {keep:,}: with --passive none those are "
+            "heaters too that undo common phases of the arms"
+        )
+    if now > max(left, keep):
+        context.log(f"prune: {now:,} heaters with those that keep_trim= keeps")
 
 
 def _shape(w: Matrix) -> tuple[int, int]:
